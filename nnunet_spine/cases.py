@@ -1,0 +1,195 @@
+"""The vocabulary: case, patient, fold.
+
+A *case* is one image with its reference; a *patient* may have several cases.
+A *fold* is one round of the cross-validation: it trains on some cases and is
+judged on the others. Fold numbers are nnU-Net's, from 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TypeVar
+
+from nnunet_spine.errors import BadInput
+from nnunet_spine.files import read_csv, read_json, write_csv, write_json
+
+UNKNOWN = "unknown"
+SPLITS_FILE = "splits_final.json"
+CASES_FILE = "cases.csv"
+
+Closed = TypeVar("Closed", bound=StrEnum)
+
+
+class Compartment(StrEnum):
+    """Where a tumour lies; both documented compartments are intradural."""
+
+    INTRAMEDULLARY = "intramedullary"
+    EXTRAMEDULLARY = "extramedullary"
+    UNKNOWN = "unknown"
+
+
+class Region(StrEnum):
+    """Part of the spine that the image shows."""
+
+    CERVICAL = "cervical"
+    THORACIC = "thoracic"
+    LUMBAR = "lumbar"
+    UNKNOWN = "unknown"
+
+
+class Split(StrEnum):
+    """Whether a case takes part in cross-validation, or is held out as a separate test set."""
+
+    TRAIN = "train"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known of a case without knowing the patient.
+
+    Parameters
+    ----------
+    case
+        Identifier of the case, ours, and nnU-Net's file name.
+    patient
+        Pseudonym of the patient, ours.
+    compartment
+        Where the tumour lies.
+    tumor_type
+        Free term, such as "ependymoma"; "unknown" where not given.
+    maker
+        Maker of the scanner.
+    field_strength
+        In tesla; None where not given.
+    region
+        Part of the spine.
+    """
+
+    case: str
+    patient: str
+    compartment: Compartment = Compartment.UNKNOWN
+    tumor_type: str = UNKNOWN
+    maker: str = UNKNOWN
+    field_strength: float | None = None
+    region: Region = Region.UNKNOWN
+
+
+CASE_COLUMNS = ("case", "patient", "compartment", "tumor_type", "maker", "field_strength", "region")
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One round of the cross-validation.
+
+    Parameters
+    ----------
+    number
+        nnU-Net's number, from 0.
+    train, test
+        Case identifiers, sorted; nnU-Net calls `test` "val".
+    """
+
+    number: int
+    train: tuple[str, ...]
+    test: tuple[str, ...]
+
+
+def write_cases(path: Path, cases: Iterable[Case]) -> None:
+    """Write `cases` as CSV with the columns `CASE_COLUMNS`."""
+    write_csv(path, CASE_COLUMNS, [asdict(case) for case in cases])
+
+
+def read_cases(path: Path) -> list[Case]:
+    """Read a pseudonymous cases.csv; only `case` and `patient` must be there.
+
+    Raises
+    ------
+    NotFound, BadInput
+        Where the file is absent, a column is missing, a value is not one of the closed set, or a case is listed twice.
+    """
+    cases: dict[str, Case] = {}
+    for number, row in enumerate(read_csv(path, ("case", "patient")), start=2):
+        case = _case_of_row(row, f"{path}, row {number}")
+        if case.case in cases:
+            raise BadInput(f"{path}, row {number}: the case {case.case} is listed twice. Keep one row for each case.")
+        cases[case.case] = case
+    return list(cases.values())
+
+
+def parse_enum(kind: type[Closed], value: str, where: str) -> Closed:
+    """Member of a closed set by its value, without regard to case; empty means "unknown" where the set has it.
+
+    Raises
+    ------
+    BadInput
+        Where the value is not in the set.
+    """
+    text = value.strip().lower() or UNKNOWN
+    try:
+        return kind(text)
+    except ValueError as error:
+        allowed = ", ".join(member.value for member in kind)
+        raise BadInput(f"{where}: {kind.__name__.lower()} is {value[:40]!r}; expected one of {allowed}.") from error
+
+
+def _case_of_row(row: dict[str, str], where: str) -> Case:
+    if not row["case"] or not row["patient"]:
+        raise BadInput(f"{where}: `case` and `patient` must not be empty.")
+    strength = row.get("field_strength", "")
+    try:
+        field_strength = float(strength) if strength else None
+    except ValueError as error:
+        raise BadInput(f"{where}: field_strength is {strength[:40]!r}; expected tesla, such as 1.5.") from error
+    return Case(
+        case=row["case"],
+        patient=row["patient"],
+        compartment=parse_enum(Compartment, row.get("compartment", ""), where),
+        tumor_type=row.get("tumor_type", "") or UNKNOWN,
+        maker=row.get("maker", "") or UNKNOWN,
+        field_strength=field_strength,
+        region=parse_enum(Region, row.get("region", ""), where),
+    )
+
+
+def write_splits(path: Path, folds: Sequence[Fold]) -> None:
+    """Write nnU-Net's splits_final.json."""
+    write_json(path, [{"train": list(fold.train), "val": list(fold.test)} for fold in folds])
+
+
+def read_splits(path: Path) -> list[Fold]:
+    """Read nnU-Net's splits_final.json.
+
+    Raises
+    ------
+    NotFound, BadInput
+        Where it is absent, is not a list of {"train": [...], "val": [...]}, trains a fold on its own test cases, or
+        tests a case in two folds.
+    """
+    content = read_json(path)
+    try:
+        folds = [
+            Fold(number, tuple(sorted(map(str, fold["train"]))), tuple(sorted(map(str, fold["val"]))))
+            for number, fold in enumerate(content)
+        ]
+    except (TypeError, KeyError) as error:
+        raise BadInput(f"{path} is not a list of folds with `train` and `val`, as nnU-Net writes it.") from error
+    if not folds:
+        raise BadInput(f"{path} holds no fold. Run `nnunet-spine convert` to make it.")
+    _check_folds(folds, path)
+    return folds
+
+
+def _check_folds(folds: Sequence[Fold], path: Path) -> None:
+    seen: dict[str, int] = {}
+    for fold in folds:
+        leaked = sorted(set(fold.train) & set(fold.test))
+        if leaked:
+            raise BadInput(f"{path}: fold {fold.number} trains on cases that it is tested on: {', '.join(leaked[:5])}.")
+        for case in fold.test:
+            if case in seen:
+                raise BadInput(f"{path}: {case} is a test case of fold {seen[case]} and of fold {fold.number}.")
+            seen[case] = fold.number

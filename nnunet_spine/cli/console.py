@@ -1,0 +1,80 @@
+"""Printing: errors, tables, progress. Colours and bars on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import textwrap
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from nnunet_spine.progress import Progress
+
+PLAIN_INTERVAL_SECONDS = 10.0
+
+
+def report_error(message: str) -> None:
+    """Print one paragraph to standard error, wrapped on a terminal."""
+    text = f"error: {message}"
+    print(textwrap.fill(text, 80, break_long_words=False) if sys.stderr.isatty() else text, file=sys.stderr)
+
+
+def print_json(content: Any) -> None:
+    """Print machine-readable output."""
+    print(json.dumps(content, indent=2, ensure_ascii=False))
+
+
+def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Plain text table; the first column is left-aligned, the others right-aligned."""
+    cells = [list(header), *[list(row) for row in rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(header))]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i == 0 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+@contextmanager
+def progress_bar(title: str) -> Iterator[Progress]:
+    """Give a `Progress` that shows a bar with time left on a terminal, and now and then a plain line elsewhere."""
+    if sys.stdout.isatty():
+        with _rich_bar(title) as progress:
+            yield progress
+    else:
+        yield _plain_lines(title)
+
+
+@contextmanager
+def _rich_bar(title: str) -> Iterator[Progress]:
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import Progress as RichProgress
+
+    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
+    with RichProgress(*columns, TextColumn("left"), TimeRemainingColumn()) as bar:
+        task = bar.add_task(title, total=None)
+
+        def progress(done: int, total: int, what: str = "") -> None:
+            bar.update(task, completed=done, total=total, description=f"{title} {what}".strip())
+
+        yield progress
+
+
+def _plain_lines(title: str) -> Progress:
+    started = last = time.monotonic()
+
+    def progress(done: int, total: int, what: str = "") -> None:  # noqa: ARG001 - a bar shows it, a log need not
+        nonlocal last
+        now = time.monotonic()
+        if done < total and now - last < PLAIN_INTERVAL_SECONDS:
+            return
+        last = now
+        left = (now - started) / done * (total - done) if done else 0.0
+        print(f"{title}: {done}/{total}" + (f", about {left:.0f} s left" if done < total else ""), flush=True)
+
+    return progress

@@ -1,0 +1,67 @@
+"""The command `nnunet-spine`: one module of this folder for each sub-command."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+
+from nnunet_spine import __version__
+from nnunet_spine.cli.console import report_error
+from nnunet_spine.errors import NnunetSpineError
+
+COMMANDS = (
+    "phantoms",
+    "convert",
+    "plan",
+    "preprocess",
+    "train",
+    "predict",
+    "evaluate",
+    "compare",
+    "demo",
+    "env",
+    "exec",
+    "info",
+)
+"""Sub-commands in the order of the work; each is a module `nnunet_spine.cli.NAME` (`exec_` for exec)."""
+
+INTERRUPTED = 130
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Parser with all sub-commands; imports nothing heavy."""
+    parser = argparse.ArgumentParser(
+        prog="nnunet-spine",
+        description="A documented spine-tumour protocol beside nnU-Net v2: convert, plan, train, judge, compare.",
+        epilog="Research software; not a medical device.",
+    )
+    parser.add_argument("--version", action="version", version=f"nnunet-spine {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name in COMMANDS:
+        module = importlib.import_module(f"nnunet_spine.cli.{name if name != 'exec' else 'exec_'}")
+        module.add_subparser(subparsers)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a sub-command and return its exit code: 0 done, 1 the work failed, 2 bad usage or bad input."""
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    arguments = build_parser().parse_args(argv)
+    try:
+        return int(arguments.run(arguments))
+    except NnunetSpineError as error:
+        report_error(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:
+        report_error("Interrupted. Run the same command again: it goes on from what is complete.")
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""Where an output came from: versions, protocol, seed, hashes of inputs, command, departures."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from nnunet_spine import __version__
+from nnunet_spine.files import read_json, write_json
+from nnunet_spine.protocol import PROTOCOL, Departure, Protocol
+
+MANIFEST_FILE = "manifest.json"
+
+_REPORTED_PACKAGES = ("nnunetv2", "torch", "monai", "SimpleITK", "numpy", "scipy", "pydicom", "highdicom", "acvl-utils")
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, this package and what its results depend on."""
+    found = {"python": platform.python_version(), "nnunet_spine": __version__}
+    for name in _REPORTED_PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def make_manifest(
+    step: str,
+    *,
+    parameters: Mapping[str, Any],
+    inputs: Mapping[str, str] | None = None,
+    departures: Iterable[Departure] = (),
+    protocol: Protocol = PROTOCOL,
+) -> dict[str, Any]:
+    """Manifest of one step.
+
+    Parameters
+    ----------
+    step
+        The sub-command or step, such as "convert".
+    parameters
+        What the step was asked to do. Never a path of the source: it may carry a patient's name.
+    inputs
+        SHA-256 by the name of an input, names being ours.
+    departures
+        What differs from the protocol.
+    protocol
+        The protocol in force.
+    """
+    return {
+        "step": step,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": versions(),
+        "command": [Path(sys.argv[0]).name, step],
+        "parameters": dict(parameters),
+        "inputs": dict(inputs or {}),
+        "protocol": asdict(protocol),
+        "departures": [asdict(departure) for departure in departures],
+    }
+
+
+def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write a manifest into `folder`."""
+    write_json(folder / MANIFEST_FILE, manifest)
+
+
+def read_departures(path: Path) -> list[str]:
+    """One line for each departure that a manifest file records; empty where there is no such file."""
+    if not path.is_file():
+        return []
+    return [
+        f"{d['name']}: {d['run']} instead of {d['protocol']} ({d['origin']})" for d in read_json(path)["departures"]
+    ]
