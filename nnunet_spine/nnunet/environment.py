@@ -1,0 +1,132 @@
+"""nnU-Net's folders and variables, and the CPUs that this process may use. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_spine import trainers
+from nnunet_spine.errors import BadInput, NotFound
+
+HOME_VARIABLE = "NNUNET_SPINE_HOME"
+DEFAULT_ROOT = "nnunet_spine_data"
+
+PLANS_NAME = "nnUNetSpinePlans"
+CONFIGURATION = "3d_fullres"
+DEFAULT_TRAINER = "nnUNetTrainerSpine"
+
+_FOLDER_VARIABLES = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
+_DATASET_FOLDER = re.compile(r"Dataset(\d{3})_\w+")
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """nnU-Net's three folders.
+
+    Parameters
+    ----------
+    raw, preprocessed, results
+        Absolute paths; they need not exist yet.
+    """
+
+    raw: Path
+    preprocessed: Path
+    results: Path
+
+    @classmethod
+    def from_environment(cls, root: Path | None = None) -> Workspace:
+        """Folders by nnU-Net's variables.
+
+        `root` overrides them all. A variable that is not set means the folder of its name below the variable
+        NNUNET_SPINE_HOME, or below ./nnunet_spine_data where that is not set either.
+        """
+        base = root or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_ROOT)
+        folders = {
+            name: Path(os.environ.get(variable) or base / variable) if root is None else base / variable
+            for name, variable in _FOLDER_VARIABLES.items()
+        }
+        return cls(**{name: folder.expanduser().absolute() for name, folder in folders.items()})
+
+    def variables(self) -> dict[str, str]:
+        """All variables that nnU-Net's own commands need to work with this package.
+
+        Worker counts follow the CPUs that this process may use; a count that is already set stays.
+        """
+        cpus = str(allocated_cpus())
+        own = str(trainers_folder())
+        known = [folder for folder in os.environ.get("nnUNet_extTrainer", "").split(os.pathsep) if folder]
+        return {
+            "nnUNet_raw": str(self.raw),
+            "nnUNet_preprocessed": str(self.preprocessed),
+            "nnUNet_results": str(self.results),
+            "nnUNet_extTrainer": os.pathsep.join(known if own in known else [*known, own]),
+            "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", cpus),
+            "nnUNet_def_n_proc": os.environ.get("nnUNet_def_n_proc", cpus),
+        }
+
+    def apply(self) -> None:
+        """Set the variables for this process and its children; to be called before nnunetv2 is imported."""
+        os.environ.update(self.variables())
+
+    def dataset_name(self, dataset: str) -> str:
+        """Full name of a data set, such as Dataset058_IntraduralSpineTumor, from its number or its name.
+
+        Raises
+        ------
+        BadInput
+            Where `dataset` is neither a number from 1 to 999 nor a full name, or two names have that number.
+        NotFound
+            Where there is no such data set.
+        """
+        names = sorted(set(self._dataset_names()))
+        if dataset in names:
+            return dataset
+        if not dataset.isdecimal() or not 0 < int(dataset) < 1000:
+            raise BadInput(
+                f"{dataset[:60]!r} is no data set. Give its number (1 to 999) or its full name; "
+                f"found {', '.join(names) or 'none'} under {self.raw}."
+            )
+        matching = [name for name in names if name.startswith(f"Dataset{int(dataset):03d}_")]
+        if not matching:
+            raise NotFound(
+                f"There is no data set with the number {dataset} under {self.raw} (found: {', '.join(names) or 'none'}). "
+                "Make it with `nnunet-spine convert`, or set nnUNet_raw to where it is."
+            )
+        if len(matching) > 1:
+            raise BadInput(f"Two data sets have the number {dataset}: {', '.join(matching)}. Rename one; nnU-Net refuses.")
+        return matching[0]
+
+    def _dataset_names(self) -> Iterator[str]:
+        for folder in (self.raw, self.preprocessed, self.results):
+            if folder.is_dir():
+                yield from (p.name for p in folder.iterdir() if p.is_dir() and _DATASET_FOLDER.fullmatch(p.name))
+
+    def model_folder(self, dataset_name: str, trainer: str, plans: str, configuration: str) -> Path:
+        """Where nnU-Net keeps the folds of a trained model."""
+        return self.results / dataset_name / f"{trainer}__{plans}__{configuration}"
+
+
+def trainers_folder() -> Path:
+    """Folder that nnU-Net is to search for our trainers."""
+    return Path(trainers.__file__).resolve().parent
+
+
+def allocated_cpus() -> int:
+    """CPUs that this process may use: what SLURM gave, else what the scheduler allows, capped by a cgroup's quota."""
+    by_slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
+    if by_slurm.isdecimal() and int(by_slurm) > 0:
+        return int(by_slurm)
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(allowed, _cgroup_cpus() or allowed))
+
+
+def _cgroup_cpus() -> int | None:
+    """CPUs by the quota of a container (cgroup v2), or None where there is none."""
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, int(quota) // int(period))
