@@ -1,0 +1,220 @@
+"""Writing a cohort as a hospital's DICOM export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydicom.dataset import Dataset
+
+from nnunet_spine.cases import CASES_FILE, Split
+from nnunet_spine.errors import BadInput, NotWritable
+from nnunet_spine.files import read_json, staged_folder, write_csv
+from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, write_manifest
+from nnunet_spine.phantoms.dicom_mr import series_datasets
+from nnunet_spine.phantoms.dicom_seg import SEGMENTATION_SERIES, segmentation_dataset
+from nnunet_spine.phantoms.identity import identity_of
+from nnunet_spine.phantoms.makers import MAKERS
+from nnunet_spine.phantoms.model import CaseSpec, Series
+from nnunet_spine.phantoms.sampling import sample_cohort
+from nnunet_spine.phantoms.scene import AnalyticScene
+from nnunet_spine.phantoms.study import Scene, acquire, reference_mask
+from nnunet_spine.progress import Progress, silent
+
+COHORT_COLUMNS = ("patient", "image", "reference", "compartment", "tumor_type", "split")
+STEP = "phantoms"
+GENERATOR = 1
+"""Raised whenever the same seed gives other files."""
+
+_MOST_CASES = 5000
+_FEWEST_FOR_POOL = 6
+
+
+@dataclass(frozen=True)
+class CohortSummary:
+    """What was written, or was there already.
+
+    Parameters
+    ----------
+    folder
+        Root of the export, with `cases.csv`.
+    cases, patients, files
+        How many of each; files are DICOM files.
+    megabytes
+        Size of the DICOM files, in 10^6 bytes.
+    smallest_ml, largest_ml
+        Range of the reference volumes.
+    already_there
+        Whether an identical cohort was found and left alone.
+    """
+
+    folder: Path
+    cases: int
+    patients: int
+    files: int
+    megabytes: float
+    smallest_ml: float
+    largest_ml: float
+    already_there: bool
+
+
+@dataclass(frozen=True)
+class _Written:
+    row: dict[str, str]
+    files: int
+    size_bytes: int
+    volume_ml: float
+
+
+def write_cohort(
+    output: Path, *, cases: int = 58, seed: int = 0, background: Path | None = None, progress: Progress = silent
+) -> CohortSummary:
+    """Write a synthetic cohort as DICOM, complete or not at all.
+
+    Parameters
+    ----------
+    output
+        Folder to create. One that holds the same cohort already is left alone.
+    cases, seed
+        Size of the cohort, and what it is drawn from.
+    background
+        Folder of real volumes to put the tumors into, instead of an analytic anatomy.
+    progress
+        Called after each case.
+
+    Raises
+    ------
+    BadInput
+        Where `cases` or `seed` cannot be, or `background` holds no usable volume.
+    NotWritable
+        Where `output` holds something else, or cannot be written.
+    """
+    if not 1 <= cases <= _MOST_CASES:
+        raise BadInput(f"A cohort of {cases} cases was asked for. Choose between 1 and {_MOST_CASES}.")
+    if seed < 0:
+        raise BadInput(f"The seed is {seed}. Choose 0 or a positive integer.")
+    parameters = {"generator": GENERATOR, "cases": cases, "seed": seed}
+    earlier = _earlier_cohort(output, parameters)
+    if earlier is not None:
+        return earlier
+    try:
+        with staged_folder(output) as staging:
+            written = _write_cases(staging, sample_cohort(cases, seed), seed, progress)
+            write_csv(staging / CASES_FILE, COHORT_COLUMNS, [case.row for case in written])
+            summary = _summary(output, written)
+            manifest = make_manifest(STEP, parameters=parameters)
+            write_manifest(staging, {**manifest, "summary": _facts(summary)})
+    except OSError as error:
+        if isinstance(error, NotWritable):
+            raise
+        raise NotWritable(f"Cannot write the cohort to {output}: {error.strerror or error}.") from error
+    return summary
+
+
+def _earlier_cohort(output: Path, parameters: dict[str, Any]) -> CohortSummary | None:
+    """Summary of the same cohort where `output` holds it, complete; None where there is nothing of a cohort."""
+    path = output / MANIFEST_FILE
+    if not path.is_file():
+        return None
+    manifest = read_json(path)
+    if not isinstance(manifest, dict) or manifest.get("step") != STEP or manifest.get("parameters") != parameters:
+        raise NotWritable(
+            f"{output} holds another cohort or something else: its {MANIFEST_FILE} does not name this one's "
+            "number of cases, seed and background. Remove the folder, or choose another place."
+        )
+    facts = manifest["summary"]
+    found = sum(1 for file in output.rglob("IM*") if file.is_file())
+    if found != facts["files"]:
+        raise NotWritable(
+            f"{output} holds {found} of this cohort's {facts['files']} DICOM files: some were removed or added. "
+            "Remove the folder and run again."
+        )
+    return CohortSummary(folder=output, already_there=True, **facts)
+
+
+def _facts(summary: CohortSummary) -> dict[str, Any]:
+    names = ("cases", "patients", "files", "megabytes", "smallest_ml", "largest_ml")
+    return {name: getattr(summary, name) for name in names}
+
+
+def _summary(output: Path, written: Sequence[_Written]) -> CohortSummary:
+    volumes = [case.volume_ml for case in written]
+    return CohortSummary(
+        folder=output,
+        cases=len(written),
+        patients=len({case.row["patient"] for case in written}),
+        files=sum(case.files for case in written),
+        megabytes=round(sum(case.size_bytes for case in written) / 1e6, 1),
+        smallest_ml=round(min(volumes), 3),
+        largest_ml=round(max(volumes), 3),
+        already_there=False,
+    )
+
+
+def _write_cases(folder: Path, specs: Sequence[CaseSpec], seed: int, progress: Progress) -> list[_Written]:
+    written = []
+    for case in _each_written(folder, specs, seed):
+        written.append(case)
+        progress(len(written), len(specs), case.row["patient"])
+    return written
+
+
+def _each_written(folder: Path, specs: Sequence[CaseSpec], seed: int) -> Iterator[_Written]:
+    jobs = [(folder, spec, seed) for spec in specs]
+    workers = min(len(os.sched_getaffinity(0)), len(specs))
+    if workers < 2 or len(specs) < _FEWEST_FOR_POOL:
+        yield from map(_write_case, jobs)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from pool.map(_write_case, jobs)
+
+
+def _write_case(job: tuple[Path, CaseSpec, int]) -> _Written:
+    folder, case, seed = job
+    return write_case(folder, AnalyticScene(case), seed)
+
+
+def write_case(folder: Path, scene: Scene, seed: int) -> _Written:
+    """Write all series of one study, and its reference, below `folder`."""
+    case = scene.case
+    identity = identity_of(case, seed)
+    study = folder / case.patient / ("STUDY" if case.study_number == 1 else f"STUDY{case.study_number}")
+    datasets: dict[Series, list[Dataset]] = {
+        series: series_datasets(acquire(scene, series), case, identity) for series in Series
+    }
+    mask = reference_mask(scene.lesion_share())
+    segmentation = segmentation_dataset(datasets[Series.T1_POST], mask, case.lesion, identity)
+    rng = np.random.default_rng([seed, case.number, 50])
+    files: list[Path] = []
+    folders = {}
+    for series in Series:
+        number = MAKERS[case.acquisition.maker].series[series].number
+        folders[series] = study / f"SER{number:04d}"
+        files += _save(folders[series], datasets[series], rng)
+    files += _save(study / f"SER{SEGMENTATION_SERIES:04d}", [segmentation], rng)
+    row = {
+        "patient": case.patient,
+        "image": folders[Series.T1_POST].relative_to(folder).as_posix(),
+        "reference": files[-1].relative_to(folder).as_posix(),
+        "compartment": case.lesion.compartment.value,
+        "tumor_type": case.lesion.tumor_type,
+        "split": Split.TRAIN.value,
+    }
+    volume_ml = float(mask.sum()) * scene.grid(Series.T1_POST).geometry.voxel_ml
+    return _Written(row, len(files), sum(file.stat().st_size for file in files), volume_ml)
+
+
+def _save(folder: Path, datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Path]:
+    """Save under an archive's file names, whose order is at times not that of the instance numbers."""
+    folder.mkdir(parents=True)
+    order = rng.permutation(len(datasets)) if rng.random() < 0.3 else np.arange(len(datasets))
+    paths = [folder / f"IM{place + 1:06d}" for place in order]
+    for path, dataset in zip(paths, datasets, strict=True):
+        dataset.save_as(path, enforce_file_format=True)
+    return paths
