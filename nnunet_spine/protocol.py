@@ -30,6 +30,14 @@ class BiasMethod(StrEnum):
     NONE = "none"
 
 
+class Augmentation(StrEnum):
+    """What training does to its images at random."""
+
+    NONE = "none"
+    NNUNET = "nnU-Net"
+    RAND_BIAS_FIELD = "RandBiasField"
+
+
 class Criterion(StrEnum):
     """When a case counts as detected."""
 
@@ -82,15 +90,15 @@ class Protocol:
     loss_batch: bool = _value(False, Origin.OURS, "MONAI's default: one Dice per case and channel, then the mean")
     loss_dtype: str = _value("float32", Origin.OURS, "sums over a whole grid overflow or round in half precision")
     epochs: int = _value(400, Origin.DOCUMENTED, f"{_MODEL}: number of epochs")
-    epoch_meaning: str = _value(
-        "one pass over the training cases", Origin.OURS, "the authors worked in MONAI, whose epochs are passes"
+    iterations_per_epoch: int | None = _value(
+        None, Origin.OURS, "None: one pass over the training cases, as in MONAI, in which the authors worked"
     )
     optimizer: str = _value("Adam", Origin.OURS, "not documented")
     initial_learning_rate: float = _value(1e-3, Origin.OURS, "not documented; Adam's default")
     learning_rate_decay: str = _value("polynomial, exponent 0.9", Origin.OURS, "not documented; nnU-Net's schedule")
     weight_decay: float = _value(0.0, Origin.OURS, "not documented; Adam's default")
     gradient_clip_norm: float = _value(12.0, Origin.OURS, "not documented; nnU-Net's training step")
-    augmentation: str = _value("none", Origin.OURS, "the deck lists none")
+    augmentation: Augmentation = _value(Augmentation.NONE, Origin.OURS, "the deck lists none")
     test_time_mirroring: bool = _value(False, Origin.OURS, "nothing in training saw mirrored images")
     seed: int = _value(0, Origin.OURS, "not documented")
     # Cross-validation and judgement

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from nnunet_spine.progress import Progress
+from nnunet_spine.progress import Progress, silent
 
 PLAIN_INTERVAL_SECONDS = 10.0
 
@@ -19,6 +19,11 @@ def report_error(message: str) -> None:
     """Print one paragraph to standard error, wrapped on a terminal."""
     text = f"error: {message}"
     print(textwrap.fill(text, 80, break_long_words=False) if sys.stderr.isatty() else text, file=sys.stderr)
+
+
+def print_paragraph(text: str) -> None:
+    """Print one paragraph, wrapped to 80 columns."""
+    print(textwrap.fill(text, 80, break_long_words=False))
 
 
 def print_json(content: Any) -> None:
@@ -41,9 +46,14 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[Progress]:
-    """Give a `Progress` that shows a bar with time left on a terminal, and now and then a plain line elsewhere."""
-    if sys.stdout.isatty():
+def progress_bar(title: str, *, visible: bool = True) -> Iterator[Progress]:
+    """Give a `Progress` that shows a bar with time left on a terminal, and now and then a plain line elsewhere.
+
+    With `visible` false it shows nothing, for output that a machine reads.
+    """
+    if not visible:
+        yield silent
+    elif sys.stdout.isatty():
         with _rich_bar(title) as progress:
             yield progress
     else:

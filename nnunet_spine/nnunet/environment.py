@@ -14,6 +14,9 @@ from nnunet_spine.errors import BadInput, NotFound
 HOME_VARIABLE = "NNUNET_SPINE_HOME"
 DEFAULT_ROOT = "nnunet_spine_data"
 
+EPOCHS_VARIABLE = "NNUNET_SPINE_EPOCHS"
+SEED_VARIABLE = "NNUNET_SPINE_SEED"
+
 PLANS_NAME = "nnUNetSpinePlans"
 CONFIGURATION = "3d_fullres"
 DEFAULT_TRAINER = "nnUNetTrainerSpine"
@@ -92,11 +95,13 @@ class Workspace:
         matching = [name for name in names if name.startswith(f"Dataset{int(dataset):03d}_")]
         if not matching:
             raise NotFound(
-                f"There is no data set with the number {dataset} under {self.raw} (found: {', '.join(names) or 'none'}). "
+                f"There is no data set number {dataset} under {self.raw} (found: {', '.join(names) or 'none'}). "
                 "Make it with `nnunet-spine convert`, or set nnUNet_raw to where it is."
             )
         if len(matching) > 1:
-            raise BadInput(f"Two data sets have the number {dataset}: {', '.join(matching)}. Rename one; nnU-Net refuses.")
+            raise BadInput(
+                f"Two data sets have the number {dataset}: {', '.join(matching)}. Rename one; nnU-Net refuses."
+            )
         return matching[0]
 
     def _dataset_names(self) -> Iterator[str]:

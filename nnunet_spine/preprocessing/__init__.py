@@ -1,0 +1,1 @@
+"""The documented preprocessing as pure functions on arrays."""

@@ -1,0 +1,52 @@
+"""Options that several sub-commands share."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from nnunet_spine.nnunet.environment import CONFIGURATION, DEFAULT_TRAINER, PLANS_NAME, Workspace
+
+
+def add_root(parser: argparse.ArgumentParser) -> None:
+    """`--root`: where nnU-Net's folders are."""
+    parser.add_argument(
+        "--root",
+        type=Path,
+        metavar="DIR",
+        help="folder that holds nnUNet_raw, nnUNet_preprocessed and nnUNet_results (default: the variables of these "
+        "names, else $NNUNET_SPINE_HOME, else ./nnunet_spine_data)",
+    )
+
+
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """`--json`: machine-readable output."""
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def add_dataset(parser: argparse.ArgumentParser) -> None:
+    """The data set, as nnU-Net names it."""
+    parser.add_argument("dataset", metavar="DATASET", help="number or full name, such as 58")
+
+
+def add_model(parser: argparse.ArgumentParser, *, trainer: bool = True) -> None:
+    """nnU-Net's names of a model."""
+    if trainer:
+        parser.add_argument("--trainer", default=DEFAULT_TRAINER, metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--plans", default=PLANS_NAME, metavar="NAME", help="default: %(default)s")
+    parser.add_argument("--configuration", default=CONFIGURATION, metavar="NAME", help="default: %(default)s")
+
+
+def add_device(parser: argparse.ArgumentParser) -> None:
+    """`--device`: what to compute on."""
+    parser.add_argument(
+        "--device",
+        default="auto",
+        choices=("auto", "cpu", "cuda", "mps"),
+        help="auto (default) takes a GPU where there is one",
+    )
+
+
+def workspace_of(arguments: argparse.Namespace) -> Workspace:
+    """nnU-Net's folders for the parsed `--root`."""
+    return Workspace.from_environment(arguments.root)

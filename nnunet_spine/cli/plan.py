@@ -1,0 +1,85 @@
+"""`nnunet-spine plan`: fingerprint and plans."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from nnunet_spine.cli.console import print_json, print_paragraph, progress_bar
+from nnunet_spine.cli.options import add_dataset, add_json, add_root, workspace_of
+
+if TYPE_CHECKING:
+    from nnunet_spine.nnunet.planning import Planned
+
+
+def add_subparser(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser("plan", help="derive the plans from the data set")
+    add_dataset(parser)
+    parser.add_argument("--memory-gib", type=float, metavar="GIB", help="memory that training may take (default: 8)")
+    parser.add_argument("--gamma", type=float, help="exponent of the contrast step (default: the protocol's; 1 is off)")
+    parser.add_argument("--bias", choices=("n4", "none"), help="bias-field correction (default: the protocol's)")
+    parser.add_argument("--plans-name", metavar="NAME", help="name of the plans (default: nnUNetSpinePlans)")
+    add_root(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Plan, and print the plans with their reasons."""
+    from nnunet_spine.nnunet.environment import PLANS_NAME
+    from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
+    from nnunet_spine.nnunet.planning import plan_dataset
+    from nnunet_spine.preprocessing.pipeline import IntensitySettings
+    from nnunet_spine.protocol import PROTOCOL, BiasMethod
+
+    settings = IntensitySettings(
+        gamma=PROTOCOL.gamma if arguments.gamma is None else arguments.gamma,
+        bias_method=PROTOCOL.bias_method if arguments.bias is None else BiasMethod(arguments.bias),
+    )
+    with progress_bar("measuring the resize", visible=not arguments.json) as progress:
+        planned = plan_dataset(
+            arguments.dataset,
+            workspace_of(arguments),
+            memory_gib=DEFAULT_MEMORY_GIB if arguments.memory_gib is None else arguments.memory_gib,
+            settings=settings,
+            plans_name=arguments.plans_name or PLANS_NAME,
+            progress=progress,
+        )
+    if arguments.json:
+        print_json({"plans_file": str(planned.plans_file), "plans": planned.plans, "ceiling": _summary(planned)})
+    else:
+        _show(planned, arguments.dataset)
+    return 0
+
+
+def _summary(planned: Planned) -> dict[str, Any]:
+    dice = [ceiling.dice for ceiling in planned.ceiling]
+    return {
+        "dice_mean": round(sum(dice) / len(dice), 4),
+        "dice_minimum": min(dice),
+        "vanished": [ceiling.case for ceiling in planned.ceiling if ceiling.vanished],
+    }
+
+
+def _show(planned: Planned, dataset: str) -> None:
+    from nnunet_spine.nnunet.environment import CONFIGURATION
+    from nnunet_spine.nnunet.planner import DEPARTURES_KEY, REASONS_KEY
+
+    configuration = planned.plans["configurations"][CONFIGURATION]
+    for key, reason in planned.plans[REASONS_KEY].items():
+        value = configuration.get(key)
+        shown = "x".join(map(str, value)) if key == "patch_size" else value
+        if isinstance(value, list) and key == "spacing":
+            shown = " x ".join(f"{v:.2f}" for v in value) + " mm"
+        if not isinstance(shown, dict | list) and shown is not None:
+            print_paragraph(f"{key} {shown}: {reason}")
+    for departure in planned.plans[DEPARTURES_KEY]:
+        print_paragraph(f"departure from the protocol: {departure}")
+    summary = _summary(planned)
+    print_paragraph(
+        f"ceiling of the resize: mean Dice {summary['dice_mean']:.3f}, lowest {summary['dice_minimum']:.3f}, "
+        f"lesions that vanish: {', '.join(summary['vanished']) or 'none'}"
+    )
+    print(f"plans: {planned.plans_file}")
+    print(f"next:  nnunet-spine preprocess {dataset}")

@@ -1,0 +1,47 @@
+"""`nnunet-spine predict`: segment new images with a trained model."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from nnunet_spine.cli.console import print_json, progress_bar
+from nnunet_spine.cli.options import add_dataset, add_device, add_json, add_model, add_root, workspace_of
+
+
+def add_subparser(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser("predict", help="segment new images with a trained model")
+    add_dataset(parser)
+    parser.add_argument("--input", type=Path, required=True, metavar="DIR", help="images named CASE_0000.nii.gz")
+    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="segmentations, CASE.nii.gz")
+    parser.add_argument("--folds", type=int, nargs="+", default=(), metavar="N", help="default: all that are trained")
+    add_model(parser)
+    add_device(parser)
+    add_root(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Predict what is missing and say how many images were done and kept."""
+    from nnunet_spine.nnunet.prediction import Model, predict_folder
+
+    with progress_bar("predicting", visible=not arguments.json) as progress:
+        result = predict_folder(
+            Model(arguments.dataset, arguments.trainer, arguments.plans, arguments.configuration),
+            arguments.input,
+            arguments.output,
+            workspace_of(arguments),
+            folds=arguments.folds,
+            device=arguments.device,
+            progress=progress,
+        )
+    if arguments.json:
+        content = {"output": str(result.output), "done": result.done, "kept": result.kept, "folds": result.folds}
+        print_json(content)
+    else:
+        folds = ", ".join(map(str, result.folds))
+        print(f"predicted {len(result.done)} images with folds {folds}, kept {len(result.kept)}: {result.output}")
+    return 0

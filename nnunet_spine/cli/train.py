@@ -1,0 +1,54 @@
+"""`nnunet-spine train`: nnUNetv2_train with this package's defaults."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from nnunet_spine.cli.console import print_json, progress_bar
+from nnunet_spine.cli.options import add_dataset, add_device, add_json, add_model, add_root, workspace_of
+
+
+def add_subparser(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "train",
+        help="train a fold, going on from whatever is there",
+        description="Train a fold, going on from whatever is there, then predict its test cases. nnUNetv2_train with "
+        "this package's defaults.",
+    )
+    add_dataset(parser)
+    parser.add_argument("fold", metavar="FOLD", type=int, help="number of the fold, from 0")
+    add_model(parser)
+    parser.add_argument("--epochs", type=int, metavar="N", help="fewer epochs than documented; recorded as a departure")
+    parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and order (default: the protocol's, 0)")
+    parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the CPUs allotted)")
+    add_device(parser)
+    add_root(parser)
+    add_json(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train a fold and say where it is."""
+    from nnunet_spine.training.run import TrainingJob, train_fold
+
+    job = TrainingJob(
+        dataset=arguments.dataset,
+        fold=arguments.fold,
+        trainer=arguments.trainer,
+        plans_name=arguments.plans,
+        configuration=arguments.configuration,
+        epochs=arguments.epochs,
+        seed=arguments.seed,
+        device=arguments.device,
+        threads=arguments.threads,
+    )
+    with progress_bar(f"fold {arguments.fold}", visible=not arguments.json) as progress:
+        trained = train_fold(job, workspace_of(arguments), progress=progress)
+    if arguments.json:
+        print_json({"folder": str(trained.folder), "was_complete": trained.was_complete})
+    else:
+        state = "was trained already" if trained.was_complete else "is trained, and its test cases are predicted"
+        print(f"fold {arguments.fold} {state}: {trained.folder}")
+    return 0

@@ -1,0 +1,145 @@
+"""The planner: the documented network and preprocessing, beside what the data set decides."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+from nnunetv2.paths import nnUNet_preprocessed
+
+from nnunet_spine.cases import SPLITS_FILE, read_splits
+from nnunet_spine.files import write_json
+from nnunet_spine.networks.memory import training_bytes
+from nnunet_spine.networks.unet import NETWORK_CLASS, architecture_arguments
+from nnunet_spine.nnunet.configuration import PREPROCESSOR_NAME, SETTINGS_KEY
+from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME
+from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB, Derived, derive
+from nnunet_spine.preprocessing.pipeline import IntensitySettings
+from nnunet_spine.protocol import PROTOCOL, Protocol, departures
+
+REASONS_KEY = "spine_reasons"
+DEPARTURES_KEY = "spine_departures"
+
+
+class SpinePlanner(ExperimentPlanner):
+    """Plans with one configuration, `3d_fullres`, of the documented protocol.
+
+    Parameters
+    ----------
+    dataset_name_or_id
+        The data set, as nnU-Net names it; its fingerprint must be there.
+    gpu_memory_target_in_gb
+        Memory that training may take, in GiB.
+    preprocessor_name, overwrite_target_spacing, suppress_transpose
+        Taken for nnU-Net's sake; the protocol decides them.
+    plans_name
+        Name of the plans file, without suffix.
+    settings
+        Intensity settings; by default the protocol's.
+    """
+
+    def __init__(
+        self,
+        dataset_name_or_id: str | int,
+        gpu_memory_target_in_gb: float = DEFAULT_MEMORY_GIB,
+        preprocessor_name: str = PREPROCESSOR_NAME,  # noqa: ARG002
+        plans_name: str = PLANS_NAME,
+        overwrite_target_spacing: Any = None,  # noqa: ARG002
+        suppress_transpose: bool = True,  # noqa: ARG002
+        settings: IntensitySettings | None = None,
+    ) -> None:
+        super().__init__(
+            dataset_name_or_id, gpu_memory_target_in_gb, PREPROCESSOR_NAME, plans_name, suppress_transpose=True
+        )
+        self.settings = settings or IntensitySettings()
+        self.protocol: Protocol = replace(PROTOCOL, **self.settings.as_json())
+
+    @property
+    def folder(self) -> Path:
+        """The data set's folder below nnUNet_preprocessed."""
+        return Path(nnUNet_preprocessed) / str(self.dataset_name)
+
+    def plan_experiment(self) -> dict[str, Any]:
+        """Derive the plans, write them, and return them."""
+        derived = self._derive()
+        resampling = dict(
+            zip(
+                ("fn_data", "fn_data_kwargs", "fn_seg", "fn_seg_kwargs", "fn_probabilities", "fn_probabilities_kwargs"),
+                (*self.determine_resampling(), *self.determine_segmentation_softmax_export_fn()),
+                strict=True,
+            )
+        )
+        configuration = {
+            "data_identifier": self.generate_data_identifier(CONFIGURATION),
+            "preprocessor_name": PREPROCESSOR_NAME,
+            "batch_size": derived.batch_size,
+            "patch_size": list(derived.grid),
+            "median_image_size_in_voxels": list(derived.median_shape),
+            "spacing": list(derived.spacing_mm),
+            "normalization_schemes": ["NoNormalization"],
+            "use_mask_for_norm": [False],
+            **{
+                f"resampling_{name}": value if isinstance(value, dict) else value.__name__
+                for name, value in resampling.items()
+            },
+            "architecture": {
+                "network_class_name": NETWORK_CLASS,
+                "arch_kwargs": architecture_arguments(self.protocol),
+                "_kw_requires_import": [],
+            },
+            "batch_dice": self.protocol.loss_batch,
+            SETTINGS_KEY: self.settings.as_json(),
+        }
+        self.plans = {
+            "dataset_name": self.dataset_name,
+            "plans_name": self.plans_identifier,
+            "original_median_spacing_after_transp": _medians(self.dataset_fingerprint["spacings"]),
+            "original_median_shape_after_transp": [
+                round(n) for n in _medians(self.dataset_fingerprint["shapes_after_crop"])
+            ],
+            "image_reader_writer": self.determine_reader_writer().__name__,
+            "transpose_forward": [0, 1, 2],
+            "transpose_backward": [0, 1, 2],
+            "configurations": {CONFIGURATION: configuration},
+            "experiment_planner_used": type(self).__name__,
+            "label_manager": "LabelManager",
+            "foreground_intensity_properties_per_channel": self.dataset_fingerprint[
+                "foreground_intensity_properties_per_channel"
+            ],
+            REASONS_KEY: self._reasons(derived),
+            DEPARTURES_KEY: [d.describe() for d in departures(self.settings.as_json())],
+        }
+        write_json(self.folder / f"{self.plans_identifier}.json", self.plans)
+        shutil.copy(Path(self.raw_dataset_folder) / "dataset.json", self.folder / "dataset.json")
+        return self.plans
+
+    def _derive(self) -> Derived:
+        folds = read_splits(self.folder / SPLITS_FILE)
+        return derive(
+            self.dataset_fingerprint["shapes_after_crop"],
+            self.dataset_fingerprint["spacings"],
+            memory_gib=self.UNet_vram_target_GB,
+            training_bytes=lambda grid, batch_size: training_bytes(grid, batch_size, protocol=self.protocol),
+            cases_per_fold=min(len(fold.train) for fold in folds),
+        )
+
+    @staticmethod
+    def _reasons(derived: Derived) -> dict[str, str]:
+        return {
+            **derived.reasons,
+            "transpose_forward": "converted cases have their sagittal slices on the first axis",
+            "resampling_fn_data": "nnU-Net's own: cubic in the plane; slices apart where they are over 3 times thicker",
+            "normalization_schemes": f"none of nnU-Net's; `{SETTINGS_KEY}` holds the documented intensity steps",
+            "batch_dice": "MONAI's DiceLoss with batch=False",
+            "architecture": "documented: channels, strides, kernels; see docs/protocol.md for the rest",
+        }
+
+
+def _medians(rows: list[list[float]]) -> list[float]:
+    """Median of each column."""
+    import numpy as np
+
+    return [float(v) for v in np.median(np.asarray(rows, dtype=float), axis=0)]

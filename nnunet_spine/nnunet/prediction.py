@@ -1,0 +1,187 @@
+"""Prediction of new images with the folds of a trained model: what nnUNetv2_predict gives, in one process."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_spine.cases import SPLITS_FILE, read_splits
+from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.files import make_folder, replacing, sha256
+from nnunet_spine.manifest import make_manifest, write_manifest
+from nnunet_spine.nnunet.environment import CONFIGURATION, DEFAULT_TRAINER, PLANS_NAME, Workspace, allocated_cpus
+from nnunet_spine.nnunet.runtime import choose_device, quiet
+from nnunet_spine.progress import Progress, silent
+
+CHECKPOINT = "checkpoint_final.pth"
+FILE_ENDING = ".nii.gz"
+CHANNEL_ENDING = f"_0000{FILE_ENDING}"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model by nnU-Net's names.
+
+    Parameters
+    ----------
+    dataset
+        Number or full name of the data set.
+    trainer, plans_name, configuration
+        nnU-Net's names.
+    """
+
+    dataset: str
+    trainer: str = DEFAULT_TRAINER
+    plans_name: str = PLANS_NAME
+    configuration: str = CONFIGURATION
+
+    def folder(self, workspace: Workspace) -> Path:
+        """Where its folds are."""
+        name = workspace.dataset_name(self.dataset)
+        return workspace.model_folder(name, self.trainer, self.plans_name, self.configuration)
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """Result of a prediction.
+
+    Parameters
+    ----------
+    output
+        Folder of the segmentations.
+    done, kept
+        Cases predicted now, and that were there already.
+    folds
+        Folds whose scores were averaged.
+    """
+
+    output: Path
+    done: tuple[str, ...]
+    kept: tuple[str, ...]
+    folds: tuple[int, ...]
+
+
+def predict_folder(
+    model: Model,
+    images: Path,
+    output: Path,
+    workspace: Workspace,
+    *,
+    folds: Sequence[int] = (),
+    device: str = "auto",
+    progress: Progress = silent,
+) -> Predicted:
+    """Segment every image of a folder that has no segmentation yet.
+
+    Parameters
+    ----------
+    model
+        The trained model.
+    images
+        Folder of CASE_0000.nii.gz, as nnU-Net wants them.
+    output
+        Folder for CASE.nii.gz, each complete or not at all.
+    workspace
+        nnU-Net's folders.
+    folds
+        Folds whose scores are averaged; none given means all that are trained.
+    device
+        See `choose_device`.
+    progress
+        Told of each image.
+
+    Raises
+    ------
+    BadInput, NotFound, NotWritable
+        Where there is no image, no trained fold, or the output cannot be written.
+    """
+    cases = _cases(images)
+    folder = model.folder(workspace)
+    used = _folds(folder, folds)
+    make_folder(output)
+    kept = tuple(case for case in cases if (output / f"{case}{FILE_ENDING}").is_file())
+    missing = [case for case in cases if case not in kept]
+    if missing:
+        workspace.apply()
+        _predict(folder, used, {case: cases[case] for case in missing}, output, choose_device(device), progress)
+        checkpoints = {f"fold_{fold}": sha256(folder / f"fold_{fold}" / CHECKPOINT) for fold in used}
+        parameters = {"trainer": model.trainer, "plans": model.plans_name, "configuration": model.configuration}
+        write_manifest(
+            output, make_manifest("predict", parameters={**parameters, "folds": list(used)}, inputs=checkpoints)
+        )
+    return Predicted(output, tuple(missing), kept, used)
+
+
+def _cases(images: Path) -> dict[str, Path]:
+    """Image by case identifier."""
+    if not images.is_dir():
+        raise NotFound(f"There is no folder {images}. Give a folder of images named CASE{CHANNEL_ENDING}.")
+    cases = {path.name.removesuffix(CHANNEL_ENDING): path for path in sorted(images.glob(f"*{CHANNEL_ENDING}"))}
+    if not cases:
+        raise BadInput(
+            f"No image in {images}: nnU-Net's names end in {CHANNEL_ENDING}. "
+            "Convert DICOM with `nnunet-spine convert`, or rename NIfTI files."
+        )
+    return cases
+
+
+def _folds(folder: Path, asked: Sequence[int]) -> tuple[int, ...]:
+    trained = sorted(
+        int(path.parent.name.removeprefix("fold_"))
+        for path in folder.glob(f"fold_*/{CHECKPOINT}")
+        if path.parent.name.removeprefix("fold_").isdecimal()
+    )
+    absent = [fold for fold in asked if fold not in trained]
+    if not trained or absent:
+        found = ", ".join(map(str, trained)) or "none"
+        raise NotFound(
+            f"{folder} has no finished fold {absent or ''} (finished: {found}). Train with `nnunet-spine train`."
+        )
+    return tuple(asked or trained)
+
+
+def _predict(
+    folder: Path, folds: Sequence[int], cases: dict[str, Path], output: Path, device: str, progress: Progress
+) -> None:
+    import torch
+    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
+
+    torch.set_num_threads(allocated_cpus())
+    with quiet():
+        predictor = nnUNetPredictor(device=torch.device(device), allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), CHECKPOINT)
+    staging = make_folder(output / ".partial")
+    try:
+        for number, (case, image) in enumerate(cases.items(), start=1):
+            with quiet():
+                predictor.predict_from_files_sequential([[str(image)]], [str(staging / case)])
+            with replacing(output / f"{case}{FILE_ENDING}") as temporary:
+                (staging / f"{case}{FILE_ENDING}").replace(temporary)
+            progress(number, len(cases), case)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def out_of_fold_predictions(model: Model, workspace: Workspace) -> dict[str, Path]:
+    """Prediction of each cross-validation case by the fold that did not train on it.
+
+    Raises
+    ------
+    NotFound
+        Where a fold has not predicted all its test cases; fold and cases are named.
+    """
+    name = workspace.dataset_name(model.dataset)
+    folder = model.folder(workspace)
+    found = {}
+    for fold in read_splits(workspace.preprocessed / name / SPLITS_FILE):
+        paths = {case: folder / f"fold_{fold.number}" / "validation" / f"{case}{FILE_ENDING}" for case in fold.test}
+        absent = [case for case, path in paths.items() if not path.is_file()]
+        if absent:
+            raise NotFound(
+                f"Fold {fold.number} of {folder} has no prediction of {', '.join(absent[:5])}. "
+                f"Finish it with `nnunet-spine train {model.dataset} {fold.number}`."
+            )
+        found.update(paths)
+    return found

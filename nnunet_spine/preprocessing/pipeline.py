@@ -1,0 +1,64 @@
+"""The intensity steps in the documented order, with their settings as data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnunet_spine.errors import BadInput
+from nnunet_spine.preprocessing.bias import correct_bias
+from nnunet_spine.preprocessing.intensity import FloatArray, adjust_gamma, scale_intensity
+from nnunet_spine.protocol import PROTOCOL, BiasMethod
+
+
+@dataclass(frozen=True)
+class IntensitySettings:
+    """What the intensity steps are to do; fields are those of `Protocol`."""
+
+    gamma: float = PROTOCOL.gamma
+    bias_method: BiasMethod = PROTOCOL.bias_method
+    scale_minimum: float = PROTOCOL.scale_minimum
+    scale_maximum: float = PROTOCOL.scale_maximum
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values, for a plans file."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> IntensitySettings:
+        """Settings from a plans file.
+
+        Raises
+        ------
+        BadInput
+            Where a name is unknown or the method is none of ours.
+        """
+        try:
+            return cls(**{**values, "bias_method": BiasMethod(values["bias_method"])})
+        except (TypeError, KeyError, ValueError) as error:
+            raise BadInput(
+                f"The preprocessing settings in the plans cannot be used ({error}). Run `nnunet-spine plan` again."
+            ) from error
+
+
+def normalise(array: FloatArray, spacing_mm: Sequence[float], settings: IntensitySettings) -> FloatArray:
+    """Apply gamma, bias-field correction and scaling, in this order.
+
+    Parameters
+    ----------
+    array
+        Intensities of one channel, shape (z, y, x).
+    spacing_mm
+        Spacing (z, y, x), in mm.
+    settings
+        What each step is to do.
+
+    Returns
+    -------
+    array
+        float32 within [scale_minimum, scale_maximum].
+    """
+    contrasted = adjust_gamma(array, settings.gamma)
+    corrected = correct_bias(contrasted, spacing_mm, settings.bias_method).image
+    return scale_intensity(corrected, settings.scale_minimum, settings.scale_maximum)

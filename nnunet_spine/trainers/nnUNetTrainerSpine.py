@@ -1,0 +1,5 @@
+"""Where nnU-Net finds `nnUNetTrainerSpine`."""
+
+from nnunet_spine.training.variants import nnUNetTrainerSpine
+
+__all__ = ["nnUNetTrainerSpine"]

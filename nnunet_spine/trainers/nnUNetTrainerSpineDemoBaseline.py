@@ -1,0 +1,5 @@
+"""Where nnU-Net finds `nnUNetTrainerSpineDemoBaseline`."""
+
+from nnunet_spine.training.variants import nnUNetTrainerSpineDemoBaseline
+
+__all__ = ["nnUNetTrainerSpineDemoBaseline"]

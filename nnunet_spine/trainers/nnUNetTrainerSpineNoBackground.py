@@ -1,0 +1,5 @@
+"""Where nnU-Net finds `nnUNetTrainerSpineNoBackground`."""
+
+from nnunet_spine.training.variants import nnUNetTrainerSpineNoBackground
+
+__all__ = ["nnUNetTrainerSpineNoBackground"]

@@ -1,0 +1,78 @@
+"""What a training was: its manifest, with every departure from the protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from nnunet_spine.cases import SPLITS_FILE
+from nnunet_spine.files import read_json, sha256, write_json
+from nnunet_spine.manifest import MANIFEST_FILE, make_manifest
+from nnunet_spine.nnunet.configuration import SETTINGS_KEY
+from nnunet_spine.protocol import departures
+
+if TYPE_CHECKING:
+    from nnunet_spine.training.trainer import SpineTrainer
+
+_ARCHITECTURE_FIELDS = {
+    "channels": "channels",
+    "strides": "strides",
+    "kernel_size": "kernel_size",
+    "up_kernel_size": "up_kernel_size",
+    "norm": "normalization",
+    "act": "activation",
+}
+"""Protocol values by the names of the network's arguments in the plans; residual units are a trainer's."""
+
+
+def run_values(trainer: SpineTrainer) -> dict[str, Any]:
+    """Protocol values as this training really has them, by field name."""
+    configuration = trainer.configuration_manager.configuration
+    arguments = configuration["architecture"]["arch_kwargs"]
+    protocol = trainer.protocol
+    return {
+        **configuration[SETTINGS_KEY],
+        **{field: arguments[name] for name, field in _ARCHITECTURE_FIELDS.items()},
+        "residual_units": protocol.residual_units,
+        "output_channels": trainer.label_manager.num_segmentation_heads,
+        "loss_include_background": protocol.loss_include_background,
+        "epochs": trainer.num_epochs,
+        "iterations_per_epoch": protocol.iterations_per_epoch,
+        "augmentation": protocol.augmentation,
+        "initial_learning_rate": trainer.initial_lr,
+        "weight_decay": trainer.weight_decay,
+        "test_time_mirroring": trainer.inference_allowed_mirroring_axes is not None,
+        "seed": protocol.seed,
+    }
+
+
+def write_record(trainer: SpineTrainer) -> None:
+    """Write the manifest of a training into its fold's folder."""
+    base = Path(trainer.preprocessed_dataset_folder_base)
+    plans_name = trainer.plans_manager.plans_name
+    inputs = {name: base / name for name in (f"{plans_name}.json", SPLITS_FILE)}
+    manifest = make_manifest(
+        "train",
+        parameters={
+            "trainer": type(trainer).__name__,
+            "plans": plans_name,
+            "configuration": trainer.configuration_name,
+            "fold": trainer.fold,
+            "epochs": trainer.num_epochs,
+            "batch_size": trainer.batch_size,
+            "seed": trainer.protocol.seed,
+            "device": trainer.device.type,
+            "threads": torch.get_num_threads(),
+        },
+        inputs={name: sha256(path) for name, path in inputs.items() if path.is_file()},
+        departures=departures(run_values(trainer)),
+        protocol=trainer.protocol,
+    )
+    write_json(Path(trainer.output_folder) / MANIFEST_FILE, manifest)
+
+
+def planned_epochs(manifest: Path) -> int | None:
+    """Epochs that a fold's manifest names, or None where there is none."""
+    return int(read_json(manifest)["parameters"]["epochs"]) if manifest.is_file() else None

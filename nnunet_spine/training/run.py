@@ -1,0 +1,212 @@
+"""Training of one fold: nnU-Net's run with this package's defaults."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nnunet_spine.cases import SPLITS_FILE, Fold, read_splits
+from nnunet_spine.errors import BadInput, MissingDependency, NotFound
+from nnunet_spine.nnunet.environment import (
+    CONFIGURATION,
+    DEFAULT_TRAINER,
+    EPOCHS_VARIABLE,
+    PLANS_NAME,
+    SEED_VARIABLE,
+    Workspace,
+    allocated_cpus,
+)
+from nnunet_spine.nnunet.runtime import choose_device, quiet
+from nnunet_spine.progress import Progress, silent
+
+
+@dataclass(frozen=True)
+class TrainingJob:
+    """Which fold of which model to train, and how.
+
+    Parameters
+    ----------
+    dataset
+        Number or full name of the data set.
+    fold
+        nnU-Net's number of the fold.
+    trainer, plans_name, configuration
+        nnU-Net's names.
+    epochs, seed
+        None for the trainer's own.
+    device
+        See `choose_device`; "auto" takes a GPU where there is one.
+    threads
+        CPU threads of torch; None for the CPUs that this process may use.
+    """
+
+    dataset: str
+    fold: int
+    trainer: str = DEFAULT_TRAINER
+    plans_name: str = PLANS_NAME
+    configuration: str = CONFIGURATION
+    epochs: int | None = None
+    seed: int | None = None
+    device: str = "auto"
+    threads: int | None = None
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained fold.
+
+    Parameters
+    ----------
+    folder
+        The fold's folder below nnUNet_results.
+    was_complete
+        Whether it had been trained and validated before, and nothing was done.
+    """
+
+    folder: Path
+    was_complete: bool
+
+
+def fold_folder(job: TrainingJob, workspace: Workspace) -> Path:
+    """Where nnU-Net keeps this fold."""
+    name = workspace.dataset_name(job.dataset)
+    return workspace.model_folder(name, job.trainer, job.plans_name, job.configuration) / f"fold_{job.fold}"
+
+
+def is_complete(folder: Path, fold: Fold) -> bool:
+    """Whether a fold has its final checkpoint, its validation summary, and a prediction for each test case."""
+    validation = folder / "validation"
+    return (
+        (folder / "checkpoint_final.pth").is_file()
+        and (validation / "summary.json").is_file()
+        and all((validation / f"{case}.nii.gz").is_file() for case in fold.test)
+    )
+
+
+def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = silent, echo: bool = False) -> Trained:
+    """Train a fold, going on from whatever is there, then predict its test cases with the final checkpoint.
+
+    Parameters
+    ----------
+    job
+        What to train.
+    workspace
+        nnU-Net's folders.
+    progress
+        Told of each epoch, for this package's trainers.
+    echo
+        Whether nnU-Net's own lines go to the console.
+
+    Raises
+    ------
+    BadInput, NotFound
+        Where the data set, plans, preprocessed cases, fold or trainer do not exist, or an option makes no sense.
+    WorkFailed
+        Where the loss is no longer a number.
+    """
+    name = workspace.dataset_name(job.dataset)
+    fold = _check(job, workspace.preprocessed / name)
+    folder = fold_folder(job, workspace)
+    if is_complete(folder, fold):
+        return Trained(folder, was_complete=True)
+    workspace.apply()
+    with _variables({EPOCHS_VARIABLE: job.epochs, SEED_VARIABLE: job.seed}):
+        _train(job, name, progress, echo=echo)
+    return Trained(folder, was_complete=False)
+
+
+def _check(job: TrainingJob, folder: Path) -> Fold:
+    """The fold of a job whose inputs are all there."""
+    for option, value, least in (("epochs", job.epochs, 1), ("seed", job.seed, 0), ("threads", job.threads, 1)):
+        if value is not None and value < least:
+            raise BadInput(f"--{option} is {value}; expected at least {least}.")
+    if not (folder / f"{job.plans_name}.json").is_file():
+        raise NotFound(
+            f"There are no plans {job.plans_name} in {folder}. Make them with `nnunet-spine plan {job.dataset}`."
+        )
+    if not any(folder.glob(f"{job.plans_name}_*/*.pkl")):
+        raise NotFound(f"No preprocessed case in {folder}. Make them with `nnunet-spine preprocess {job.dataset}`.")
+    folds = read_splits(folder / SPLITS_FILE)
+    if not 0 <= job.fold < len(folds):
+        raise NotFound(f"There is no fold {job.fold}: {folder / SPLITS_FILE} has folds 0 to {len(folds) - 1}.")
+    return folds[job.fold]
+
+
+def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: bool) -> None:
+    import torch
+    from batchgenerators.utilities.file_and_folder_operations import load_json
+    from nnunetv2.paths import nnUNet_preprocessed
+    from nnunetv2.run.run_training import maybe_load_checkpoint
+
+    device = choose_device(job.device)
+    torch.set_num_threads(job.threads or allocated_cpus())
+    folder = Path(nnUNet_preprocessed) / dataset_name
+    plans = load_json(str(folder / f"{job.plans_name}.json"))
+    trainer = find_trainer(job.trainer)(
+        plans={**plans, "continue_training": True},
+        configuration=job.configuration,
+        fold=job.fold,
+        dataset_json=load_json(str(folder / "dataset.json")),
+        device=torch.device(device),
+    )
+    trainer.progress = progress
+    trainer.echo = echo
+    with quiet(not echo):
+        maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
+        trainer.run_training()
+        trainer.perform_actual_validation(save_probabilities=False)
+
+
+def find_trainer(name: str) -> Any:
+    """Trainer class by its name: ours from the table, others as nnU-Net finds them.
+
+    Raises
+    ------
+    NotFound
+        Where nobody has it.
+    MissingDependency
+        Where nnU-Net's trainers cannot be imported, as with a torchvision that does not belong to the torch.
+    """
+    from nnunet_spine.training import variants
+
+    own = getattr(variants, name, None)
+    if own is not None and name.startswith("nnUNetTrainerSpine"):
+        return own
+    from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
+
+    try:
+        with quiet():
+            return recursive_find_trainer_class_by_name(name)
+    except ImportError as error:
+        raise MissingDependency(_import_advice(error)) from error
+    except RuntimeError as error:
+        if "torchvision" in str(error):
+            raise MissingDependency(_import_advice(error)) from error
+        ours = ", ".join(variants.VARIANTS)
+        raise NotFound(f"There is no trainer {name[:80]!r}. Ours are {ours}; others are nnU-Net's.") from error
+
+
+def _import_advice(error: Exception) -> str:
+    return (
+        f"nnU-Net's trainers cannot be imported ({error}). Most often torch and torchvision do not belong together: "
+        "install both with this project's constraints.txt (`pip install -c constraints.txt .`)."
+    )
+
+
+@contextmanager
+def _variables(values: dict[str, int | None]) -> Iterator[None]:
+    """Set environment variables for the block, those that are not None."""
+    earlier = {name: os.environ.get(name) for name in values}
+    os.environ.update({name: str(value) for name, value in values.items() if value is not None})
+    try:
+        yield
+    finally:
+        for name, value in earlier.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,269 @@
+"""The documented training as an nnU-Net trainer.
+
+nnU-Net's loop, files and names stay. What differs: the network, loss, epochs
+and optimiser are the protocol's; a case is read whole and once; a fold that
+splits_final.json does not have is refused; and a checkpoint is written after
+each epoch, complete or not at all.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from nnunetv2.training.lr_scheduler.polylr import PolyLRScheduler
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
+from torch import nn
+
+from nnunet_spine.cases import SPLITS_FILE, Fold, read_splits
+from nnunet_spine.errors import BadInput, NotFound, WorkFailed
+from nnunet_spine.files import replacing
+from nnunet_spine.manifest import MANIFEST_FILE
+from nnunet_spine.networks.unet import architecture_arguments
+from nnunet_spine.nnunet.configuration import adopt
+from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE
+from nnunet_spine.progress import Progress, silent
+from nnunet_spine.protocol import PROTOCOL, Protocol
+from nnunet_spine.training.augmentation import make_transform
+from nnunet_spine.training.loader import CaseStore, EpochLoader
+from nnunet_spine.training.loss import SpineDiceLoss
+from nnunet_spine.training.record import planned_epochs, write_record
+
+PLOT_EVERY = 50
+"""Epochs between drawings of progress.png, which takes longer than an epoch."""
+
+
+class SpineTrainer(nnUNetTrainer):
+    """Base of all public trainers of this package; a subclass changes `protocol` and nothing else.
+
+    `variant` is what a subclass departs from the protocol in. The number of
+    epochs and the seed can be set by the variables NNUNET_SPINE_EPOCHS and
+    NNUNET_SPINE_SEED; the fold's manifest records both.
+    """
+
+    variant: ClassVar[Protocol] = PROTOCOL
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this very signature
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        adopt(self.configuration_manager)
+        self.protocol = replace(
+            self.variant,
+            epochs=_positive_variable(EPOCHS_VARIABLE, self.variant.epochs),
+            seed=_variable(SEED_VARIABLE, self.variant.seed),
+        )
+        self.num_epochs = self.protocol.epochs
+        self.initial_lr = self.protocol.initial_learning_rate
+        self.weight_decay = self.protocol.weight_decay
+        self.enable_deep_supervision = False
+        self.save_every = 1
+        self._best_ema: float | None = None
+        self.progress: Progress = silent
+        self.echo = True
+
+    @classmethod
+    def build_network_architecture(
+        cls,
+        plans_manager: Any,  # noqa: ARG003 - nnU-Net's signature, told apart by this name
+        configuration_manager: Any,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = False,  # noqa: ARG003
+    ) -> nn.Module:
+        """Build the network that the plans name, with what this variant changes.
+
+        nnU-Net calls this in every training and prediction, which makes it the place where the configuration
+        learns to find our preprocessor in nnU-Net's worker processes.
+        """
+        adopt(configuration_manager)
+        own = architecture_arguments(cls.variant)
+        changed = {k: v for k, v in own.items() if v != architecture_arguments(PROTOCOL)[k]}
+        network: nn.Module = get_network_from_plans(
+            configuration_manager.network_arch_class_name,
+            {**configuration_manager.network_arch_init_kwargs, **changed},
+            configuration_manager.network_arch_init_kwargs_req_import,
+            num_input_channels,
+            num_output_channels,
+            allow_init=False,
+        )
+        return network
+
+    def initialize(self) -> None:
+        """Seed, then set up network, optimiser and loss as nnU-Net does."""
+        torch.manual_seed(self.training_seed)
+        super().initialize()
+
+    @property
+    def training_seed(self) -> int:
+        """Seed of this fold's training: folds start from different weights, runs of a fold from the same."""
+        fold = self.fold if isinstance(self.fold, int) else -1
+        return int(np.random.SeedSequence([self.protocol.seed, fold + 1]).generate_state(1)[0])
+
+    def configure_optimizers(self) -> tuple[Any, Any]:
+        """Adam with polynomial decay."""
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+        return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
+
+    def _build_loss(self) -> nn.Module:
+        return SpineDiceLoss(self.protocol)
+
+    def set_deep_supervision_enabled(self, enabled: bool) -> None:
+        """Do nothing: the documented network has one output."""
+
+    def plot_network_architecture(self) -> None:
+        """Do nothing: the plans and the manifest describe the network."""
+
+    def do_split(self) -> tuple[list[str], list[str]]:
+        """Training and test cases of the fold, from splits_final.json alone.
+
+        Raises
+        ------
+        NotFound
+            Where the file or the fold does not exist. (nnU-Net would make up a random split.)
+        """
+        if self.fold == "all":
+            split: tuple[list[str], list[str]] = super().do_split()
+            return split
+        fold = self._fold()
+        self.print_to_log_file(f"fold {fold.number}: {len(fold.train)} training and {len(fold.test)} test cases")
+        return list(fold.train), list(fold.test)
+
+    def _fold(self) -> Fold:
+        path = Path(self.preprocessed_dataset_folder_base) / SPLITS_FILE
+        folds = read_splits(path)
+        if not 0 <= self.fold < len(folds):
+            raise NotFound(
+                f"There is no fold {self.fold} in {path}: it has folds 0 to {len(folds) - 1}. "
+                "Train one of those, or convert again with more folds."
+            )
+        return folds[self.fold]
+
+    def get_dataloaders(self) -> tuple[EpochLoader, EpochLoader]:
+        """Loaders of training and test cases, each on the whole grid."""
+        grid = self.configuration_manager.patch_size
+        training, testing = (CaseStore(d, grid, self.protocol.padding_value) for d in self.get_tr_and_val_datasets())
+        pinned = self.device.type == "cuda"
+        loader = EpochLoader(
+            training,
+            self.batch_size,
+            seed=self.training_seed,
+            shuffled=True,
+            iterations=self.protocol.iterations_per_epoch,
+            transform=make_transform(self.protocol.augmentation, grid),
+            pinned=pinned,
+        )
+        test_loader = EpochLoader(testing, self.batch_size, seed=self.training_seed, shuffled=False, pinned=pinned)
+        self.num_iterations_per_epoch = len(loader)
+        self.num_val_iterations_per_epoch = len(test_loader)
+        self.inference_allowed_mirroring_axes = (0, 1, 2) if self.protocol.test_time_mirroring else None
+        return loader, test_loader
+
+    def on_train_start(self) -> None:
+        """Refuse to mix two schedules, set everything up, and record what this training is."""
+        earlier = planned_epochs(Path(self.output_folder) / MANIFEST_FILE)
+        if self.current_epoch > 0 and earlier not in (None, self.num_epochs):
+            raise BadInput(
+                f"{self.output_folder} holds a training of {earlier} epochs, and {self.num_epochs} are asked for now. "
+                f"Its learning rates belong to the other schedule. Ask for {earlier} epochs, or remove the folder."
+            )
+        super().on_train_start()
+        write_record(self)
+
+    def on_train_epoch_start(self) -> None:
+        """Start the epoch's order, then as nnU-Net."""
+        self.dataloader_train.start_epoch(self.current_epoch)
+        super().on_train_epoch_start()
+
+    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
+        """Stop where the loss is no number, leaving the last checkpoint as it is.
+
+        Raises
+        ------
+        WorkFailed
+            Where a batch's loss is not finite.
+        """
+        super().on_train_epoch_end(train_outputs)
+        if not np.isfinite(self.logger.get_value("train_losses", step=-1)):
+            raise WorkFailed(
+                f"The loss of epoch {self.current_epoch} is not a finite number. The checkpoint of the epoch before is "
+                f"kept in {self.output_folder}. Check the preprocessed images, or lower the learning rate."
+            )
+
+    def on_validation_epoch_start(self) -> None:
+        """Start the test cases' order, then as nnU-Net."""
+        self.dataloader_val.start_epoch(self.current_epoch)
+        super().on_validation_epoch_start()
+
+    def on_epoch_end(self) -> None:
+        """Log a line, write the checkpoint, and tell the progress."""
+        self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
+        loss, test_loss, dice, ema = (
+            float(self.logger.get_value(key, step=-1))
+            for key in ("train_losses", "val_losses", "mean_fg_dice", "ema_fg_dice")
+        )
+        seconds = time.time() - self.logger.get_value("epoch_start_timestamps", step=-1)
+        self.print_to_log_file(
+            f"loss {loss:.4f}, test loss {test_loss:.4f}, pseudo Dice {dice:.4f}, {seconds:.2f} s", add_timestamp=True
+        )
+        last = self.current_epoch == self.num_epochs - 1
+        self._write_checkpoints(ema, last=last)
+        if self.local_rank == 0 and (last or (self.current_epoch + 1) % PLOT_EVERY == 0):
+            self.logger.plot_progress_png(self.output_folder)
+        self.current_epoch += 1
+        self.progress(self.current_epoch, self.num_epochs, f"loss {loss:.3f}, Dice {dice:.3f}")
+
+    def _write_checkpoints(self, ema: float, *, last: bool) -> None:
+        """Write the latest checkpoint, and nnU-Net's best one as a second name of the same file.
+
+        After the last epoch nnU-Net writes checkpoint_final, which takes the place of the latest one.
+        """
+        best = self._best_ema is None or ema > self._best_ema
+        if best:
+            self._best_ema = ema
+        latest = Path(self.output_folder) / "checkpoint_latest.pth"
+        if not last or best:
+            self.save_checkpoint(str(latest))
+        if best and latest.is_file():
+            with replacing(latest.with_name("checkpoint_best.pth")) as temporary:
+                os.link(latest, temporary)
+
+    def save_checkpoint(self, filename: str) -> None:
+        """Write nnU-Net's checkpoint, complete or not at all."""
+        if self.local_rank != 0 or self.disable_checkpointing:
+            return
+        with replacing(Path(filename)) as temporary:
+            super().save_checkpoint(str(temporary))
+
+    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
+        """Write to nnU-Net's log file, and to the console where nobody shows a progress bar."""
+        echo = also_print_to_console and getattr(self, "echo", True)
+        super().print_to_log_file(*args, also_print_to_console=echo, add_timestamp=add_timestamp)
+
+
+def _variable(name: str, default: int) -> int:
+    """Whole number, 0 or above, of an environment variable."""
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise BadInput(f"The variable {name} is {text[:40]!r}; expected a whole number.")
+    return int(text)
+
+
+def _positive_variable(name: str, default: int) -> int:
+    value = _variable(name, default)
+    if value < 1:
+        raise BadInput(f"The variable {name} is {value}; expected at least 1.")
+    return value

@@ -1,0 +1,86 @@
+"""The public trainers: one table of what each changes, and a class for each row.
+
+nnU-Net finds a trainer by its class name, hence the names.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import torch
+from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
+
+from nnunet_spine.protocol import PROTOCOL, Augmentation
+from nnunet_spine.training.trainer import SpineTrainer
+
+NNUNET_ITERATIONS = 250
+"""nnU-Net's iterations per epoch."""
+
+VARIANTS = {
+    "nnUNetTrainerSpine": PROTOCOL,
+    "nnUNetTrainerSpine250Iterations": replace(PROTOCOL, iterations_per_epoch=NNUNET_ITERATIONS),
+    "nnUNetTrainerSpineAugmented": replace(PROTOCOL, augmentation=Augmentation.NNUNET),
+    "nnUNetTrainerSpineRandBiasField": replace(PROTOCOL, augmentation=Augmentation.RAND_BIAS_FIELD),
+    "nnUNetTrainerSpineNoResidual": replace(PROTOCOL, residual_units=0),
+    "nnUNetTrainerSpineNoBackground": replace(PROTOCOL, loss_include_background=False),
+}
+"""Protocol of each trainer by its name."""
+
+
+class nnUNetTrainerSpine(SpineTrainer):
+    """The documented protocol."""
+
+    variant = VARIANTS["nnUNetTrainerSpine"]
+
+
+class nnUNetTrainerSpine250Iterations(SpineTrainer):
+    """The documented protocol, an epoch being nnU-Net's 250 iterations."""
+
+    variant = VARIANTS["nnUNetTrainerSpine250Iterations"]
+
+
+class nnUNetTrainerSpineAugmented(SpineTrainer):
+    """The documented protocol with nnU-Net's augmentation."""
+
+    variant = VARIANTS["nnUNetTrainerSpineAugmented"]
+
+
+class nnUNetTrainerSpineRandBiasField(SpineTrainer):
+    """The documented protocol with MONAI's RandBiasField, the other reading of the bias step."""
+
+    variant = VARIANTS["nnUNetTrainerSpineRandBiasField"]
+
+
+class nnUNetTrainerSpineNoResidual(SpineTrainer):
+    """The documented protocol without residual units."""
+
+    variant = VARIANTS["nnUNetTrainerSpineNoResidual"]
+
+
+class nnUNetTrainerSpineNoBackground(SpineTrainer):
+    """The documented protocol, its loss on the tumour channel alone."""
+
+    variant = VARIANTS["nnUNetTrainerSpineNoBackground"]
+
+
+class nnUNetTrainerSpineDemoBaseline(nnUNetTrainer):
+    """nnU-Net's own training, stopped after a few iterations.
+
+    It changes the number of iterations and nothing else. On two CPU cores they
+    cost about what the demo's documented training costs, which leaves the
+    network far from trained: no conclusion about nnU-Net can rest on it.
+    """
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this very signature
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs = 1
+        self.num_iterations_per_epoch = 6
+        self.num_val_iterations_per_epoch = 1
