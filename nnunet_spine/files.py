@@ -78,9 +78,14 @@ def write_text(path: Path, content: str, *, mode: int = 0o644) -> None:
     write_bytes(path, content.encode("utf-8"), mode=mode)
 
 
+def json_text(content: Any) -> str:
+    """JSON text of `content` with stable key order; NaN is refused, since it is not JSON."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
     """Write `content` to `path` as JSON with stable key order; NaN is refused, since it is not JSON."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", mode=mode)
+    write_text(path, json_text(content), mode=mode)
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,0 +1,1 @@
+"""One HTML report of what was judged."""

@@ -1,0 +1,92 @@
+"""`nnunet-spine evaluate`: judge predictions by cross-validation."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from nnunet_spine.evaluation.results import Evaluation
+
+
+def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="judge predictions: sensitivity and Dice per fold",
+        description="Judge the predictions of a cross-validation and print the source deck's table of results. "
+        "Exit code 1 where a prediction is missing or unusable: all is written, the case counts as a miss.",
+    )
+    parser.add_argument("--reference", type=Path, required=True, help="folder of CASE.nii.gz, such as labelsTr")
+    parser.add_argument(
+        "--predictions",
+        type=Path,
+        required=True,
+        help="folder of CASE.nii.gz, or nnU-Net's trained-model folder with fold_K/validation",
+    )
+    parser.add_argument("--splits", type=Path, required=True, help="nnU-Net's splits_final.json")
+    parser.add_argument("--cases", type=Path, help="cases.csv: the patient of each case")
+    parser.add_argument("--output", type=Path, required=True, help="folder for evaluation.json and the tables")
+    parser.add_argument(
+        "--compare-with-source-deck", action="store_true", help="print the source deck's published table too"
+    )
+    parser.add_argument("--json", action="store_true", help="print evaluation.json instead of the table")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Judge, write, print."""
+    from nnunet_spine.cases import read_cases, read_splits
+    from nnunet_spine.cli.console import print_json, progress_bar
+    from nnunet_spine.evaluation.evaluate import evaluate
+    from nnunet_spine.evaluation.output import write_evaluation
+    from nnunet_spine.files import sha256
+    from nnunet_spine.manifest import make_manifest
+    from nnunet_spine.progress import silent
+
+    inputs = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
+    folds = read_splits(arguments.splits)
+    cases = read_cases(arguments.cases) if arguments.cases else None
+    if arguments.json:
+        evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=silent)
+    else:
+        with progress_bar("evaluate") as progress:
+            evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=progress)
+    parameters = {"criterion": evaluation.criterion.value}
+    manifest = make_manifest("evaluate", parameters=parameters, inputs={k: sha256(p) for k, p in inputs.items()})
+    write_evaluation(arguments.output, evaluation, manifest)
+    if arguments.json:
+        print_json(evaluation.to_json())
+    else:
+        _print_tables(evaluation, with_source_deck=arguments.compare_with_source_deck)
+    return _report(evaluation)
+
+
+def _print_tables(evaluation: Evaluation, *, with_source_deck: bool) -> None:
+    from nnunet_spine.cli.console import format_table, print_paragraph
+    from nnunet_spine.evaluation import tables
+
+    print(format_table(tables.HEADER, tables.table_rows(evaluation)))
+    print()
+    for note in tables.table_notes(evaluation):
+        print_paragraph(note)
+    if with_source_deck:
+        from nnunet_spine.evaluation import source_deck
+
+        print()
+        print(format_table(source_deck.BESIDE_HEADER, source_deck.rows_beside(evaluation)))
+        print()
+        for note in source_deck.footnotes():
+            print_paragraph(note)
+
+
+def _report(evaluation: Evaluation) -> int:
+    """Name on standard error what a reader must know; 1 where the work is not complete."""
+    problems = evaluation.all_problems()
+    for note in evaluation.all_notes():
+        print(f"note: {note}", file=sys.stderr)
+    for problem in problems:
+        print(f"warning: {problem}", file=sys.stderr)
+    return 1 if problems else 0

@@ -1,0 +1,199 @@
+"""Judge the predictions of a cross-validation against their references."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnunet_spine.cases import Case, Fold
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
+from nnunet_spine.evaluation.masks import MaskVolume, locate_predictions, read_mask, volumes_by_case
+from nnunet_spine.evaluation.metrics import DETECTED, dice
+from nnunet_spine.evaluation.policy import VERDICTS, MaskState, Verdict
+from nnunet_spine.evaluation.results import CaseResult, Evaluation, name_some
+from nnunet_spine.nnunet.environment import allocated_cpus
+from nnunet_spine.progress import Progress, silent
+from nnunet_spine.protocol import PROTOCOL, Criterion
+
+
+@dataclass(frozen=True)
+class _Job:
+    case: str
+    patient: str
+    fold: int
+    reference: Path | None
+    prediction: Path | None
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A mask, or why there is none."""
+
+    state: MaskState
+    mask: MaskVolume | None = None
+    remark: str = ""
+
+
+def evaluate(
+    reference: Path,
+    predictions: Path,
+    folds: Sequence[Fold],
+    *,
+    cases: Sequence[Case] | None = None,
+    criterion: Criterion = PROTOCOL.criterion,
+    progress: Progress = silent,
+) -> Evaluation:
+    """Judge each test case of each fold.
+
+    Parameters
+    ----------
+    reference
+        Folder of CASE.nii.gz, such as nnU-Net's labelsTr.
+    predictions
+        Folder of CASE.nii.gz, or nnU-Net's trained-model folder; see `locate_predictions`.
+    folds
+        Folds of the cross-validation.
+    cases
+        Patient of each case; None takes each case as its own patient.
+    criterion
+        When a case counts as detected.
+    progress
+        Told after each case.
+
+    Returns
+    -------
+    Evaluation
+        With every test case: one without a usable prediction is a miss, and is named.
+
+    Raises
+    ------
+    NotFound
+        Where a folder is absent, or holds no file of any test case.
+    BadInput
+        Where `cases` lacks a test case.
+    """
+    fold_of = {case: fold.number for fold in folds for case in fold.test}
+    references = _references(reference, fold_of)
+    located = locate_predictions(predictions, fold_of)
+    patients = _patients(cases, fold_of)
+    jobs = [
+        _Job(case, patients.get(case, case), number, references.get(case), located.paths.get(case))
+        for case, number in sorted(fold_of.items(), key=lambda item: (item[1], item[0]))
+    ]
+    untested = sorted(set(references) - set(fold_of))
+    return Evaluation(
+        results=tuple(_judge_all(jobs, criterion, progress)),
+        fold_numbers=tuple(fold.number for fold in folds),
+        criterion=criterion,
+        problems=tuple(_leaks(folds, patients)),
+        notes=tuple(_notes(cases, located.extra, untested)),
+    )
+
+
+def _references(folder: Path, fold_of: Mapping[str, int]) -> dict[str, Path]:
+    if not folder.is_dir():
+        raise NotFound(f"There is no folder {folder} with references. Check the path.")
+    references = volumes_by_case(folder)
+    if not set(references) & set(fold_of):
+        raise NotFound(
+            f"{folder} holds no reference of any of the {len(fold_of)} test cases. "
+            "Expected CASE.nii.gz, as in nnU-Net's labelsTr."
+        )
+    return references
+
+
+def _patients(cases: Sequence[Case] | None, fold_of: Mapping[str, int]) -> dict[str, str]:
+    if cases is None:
+        return {}
+    patients = {case.case: case.patient for case in cases}
+    unknown = sorted(set(fold_of) - set(patients))
+    if unknown:
+        raise BadInput(
+            f"The table of cases has no row for {name_some(unknown)}, which the folds test. Add the rows, or leave the "
+            "table out: each case is then its own patient."
+        )
+    return patients
+
+
+def _leaks(folds: Sequence[Fold], patients: Mapping[str, str]) -> list[str]:
+    """One line for each fold that tests a patient it was trained on."""
+    lines = []
+    for fold in folds:
+        trained, tested = ({patients[c] for c in cases if c in patients} for cases in (fold.train, fold.test))
+        if both := sorted(trained & tested):
+            lines.append(
+                f"fold {fold.number} tests patients that it was trained on: {name_some(both)}. Its figures flatter."
+            )
+    return lines
+
+
+def _notes(cases: Sequence[Case] | None, extra: Sequence[str], untested: Sequence[str]) -> list[str]:
+    notes = []
+    if cases is None:
+        notes.append("no table of cases was given: each case counts as its own patient.")
+    if extra:
+        notes.append(f"not used, since its fold does not test the case: {name_some(extra)}.")
+    if untested:
+        notes.append(f"no fold tests these references: {name_some(untested)}.")
+    return notes
+
+
+def _judge_all(jobs: Sequence[_Job], criterion: Criterion, progress: Progress) -> list[CaseResult]:
+    with ThreadPoolExecutor(allocated_cpus()) as pool:
+        futures = [pool.submit(_judge, job, criterion) for job in jobs]
+        for done, _ in enumerate(as_completed(futures), start=1):
+            progress(done, len(jobs))
+        return [future.result() for future in futures]
+
+
+def _judge(job: _Job, criterion: Criterion) -> CaseResult:
+    reference = _find(job.reference, "reference")
+    prediction = _on_grid_of(reference, _find(job.prediction, "prediction"))
+    verdict = VERDICTS[reference.state, prediction.state]
+    score: float | None = None if verdict is Verdict.EXCLUDED else 0.0
+    if verdict is Verdict.MEASURED and reference.mask and prediction.mask:
+        score = dice(reference.mask.mask, prediction.mask.mask)
+    problems = [reference.remark, prediction.remark]
+    excluded = verdict is Verdict.EXCLUDED
+    return CaseResult(
+        case=job.case,
+        patient=job.patient,
+        fold=job.fold,
+        dice=score,
+        detected=None if score is None else DETECTED[criterion](score),
+        reference=reference.state,
+        prediction=prediction.state,
+        reference_volume_ml=reference.mask.volume_ml if reference.mask else None,
+        prediction_volume_ml=prediction.mask.volume_ml if prediction.mask else None,
+        problem=" ".join(filter(None, problems)),
+        note=f"excluded from all figures: the reference is {reference.state}." if excluded else "",
+    )
+
+
+def _find(path: Path | None, role: str) -> _Found:
+    if path is None:
+        return _Found(MaskState.MISSING, remark=f"the {role} is missing.")
+    try:
+        mask = read_mask(path)
+    except NnunetSpineError as error:
+        # The message of the reader starts with the whole path, which may carry what must not be printed.
+        reason = str(error).removeprefix(str(path)).strip()
+        return _Found(MaskState.UNUSABLE, remark=f"the {role} {path.name} is unusable: {reason}")
+    remark = ""
+    if mask.unexpected_labels:
+        labels = name_some([str(label) for label in mask.unexpected_labels])
+        remark = f"the {role} holds labels besides 0 and 1: {labels}. All labels above 0 were taken as tumor."
+    return _Found(MaskState.PRESENT if mask.mask.any() else MaskState.EMPTY, mask, remark)
+
+
+def _on_grid_of(reference: _Found, prediction: _Found) -> _Found:
+    """`prediction`, or an unusable one where its grid is not the reference's; nothing is resampled."""
+    if not reference.mask or not prediction.mask or reference.mask.geometry.same_grid(prediction.mask.geometry):
+        return prediction
+    remark = (
+        f"the prediction is on another grid ({prediction.mask.geometry.describe()}) than the reference "
+        f"({reference.mask.geometry.describe()}). Predict on the images that belong to the references."
+    )
+    return _Found(MaskState.UNUSABLE, remark=remark)

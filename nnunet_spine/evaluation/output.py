@@ -1,0 +1,78 @@
+"""Write results as files that appear together: JSON, tables and their manifest."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from nnunet_spine.evaluation.results import EVALUATION_FILE, CaseResult, Evaluation, Figures, Group
+from nnunet_spine.files import csv_text, json_text, make_folder
+from nnunet_spine.manifest import MANIFEST_FILE
+
+PER_CASE_FILE = "per_case.csv"
+PER_FOLD_FILE = "per_fold.csv"
+
+PER_CASE_COLUMNS = (*[f.name for f in fields(CaseResult)], "missing")
+PER_FOLD_COLUMNS = ("fold", *[f.name for f in fields(Group) if f.name != "figures"], *[f.name for f in fields(Figures)])
+
+
+def write_together(folder: Path, texts: Mapping[str, str]) -> None:
+    """Write several text files into `folder`; none is in place before all are complete.
+
+    Files of these names are replaced, so that a command can be repeated; other files stay.
+
+    Parameters
+    ----------
+    folder
+        Created where absent.
+    texts
+        Content by file name.
+
+    Raises
+    ------
+    NotWritable
+        Where the folder cannot be created or written.
+    """
+    make_folder(folder)
+    staging = Path(tempfile.mkdtemp(prefix=".partial.", dir=folder))
+    try:
+        for name, text in texts.items():
+            (staging / name).write_text(text, encoding="utf-8")
+        for name in texts:
+            (staging / name).replace(folder / name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str, Any]) -> None:
+    """Write evaluation.json, per_case.csv, per_fold.csv and manifest.json.
+
+    Parameters
+    ----------
+    folder
+        Created where absent.
+    evaluation
+        What to write.
+    manifest
+        From `nnunet_spine.manifest.make_manifest`.
+    """
+    content = evaluation.to_json()
+    average = content["average"]
+    rows = [
+        *content["folds"],
+        {"fold": "mean of folds", **average["mean_of_folds"]},
+        {"fold": "pooled", **average["pooled"]},
+    ]
+    write_together(
+        folder,
+        {
+            PER_CASE_FILE: csv_text(PER_CASE_COLUMNS, content["cases"]),
+            PER_FOLD_FILE: csv_text(PER_FOLD_COLUMNS, rows),
+            MANIFEST_FILE: json_text(manifest),
+            EVALUATION_FILE: json_text(content),
+        },
+    )

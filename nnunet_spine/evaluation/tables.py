@@ -1,0 +1,101 @@
+"""The source deck's table of results as cells of text, for the terminal and for the report."""
+
+from __future__ import annotations
+
+from nnunet_spine.evaluation.compare import Comparison, PairedSummary
+from nnunet_spine.evaluation.results import Evaluation, Figures, Group
+from nnunet_spine.protocol import PROTOCOL, Criterion
+
+UNDEFINED = "-"
+HEADER = ("fold", "cases", "patient-level sens.", "overall mean Dice", "true-positive mean Dice")
+"""Columns of the table; "sens." is sensitivity, shortened so that the table fits 80 columns."""
+
+CRITERION_TEXTS = {Criterion.ANY_OVERLAP: "a case is detected when prediction and reference overlap at all (Dice > 0)"}
+
+
+def mean_sd(mean: float | None, sd: float | None) -> str:
+    """Mean and SD to two decimals, as "0.35 ± 0.27"."""
+    if mean is None:
+        return UNDEFINED
+    return f"{mean:.2f} ± {UNDEFINED if sd is None else f'{sd:.2f}'}"
+
+
+def rate(count: int, total: int) -> str:
+    """A count of a total with its percentage, as "11/15 (73 %)"."""
+    return f"{count}/{total} ({100 * count / total:.0f} %)" if total else UNDEFINED
+
+
+def percent(value: float | None) -> str:
+    """A proportion as a percentage to one decimal."""
+    return UNDEFINED if value is None else f"{100 * value:.1f} %"
+
+
+def dice_cells(figures: Figures) -> tuple[str, str]:
+    """Overall and true-positive mean Dice, each with its SD."""
+    return (
+        mean_sd(figures.dice_mean, figures.dice_sd),
+        mean_sd(figures.true_positive_dice_mean, figures.true_positive_dice_sd),
+    )
+
+
+def group_cells(group: Group) -> tuple[str, ...]:
+    """Cases, sensitivity, overall and true-positive Dice of a group."""
+    return str(group.cases), rate(group.detected, group.patients), *dice_cells(group.figures)
+
+
+def table_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
+    """Rows of the source deck's table: one for each fold, by nnU-Net's number, then the average."""
+    folds = [(f"fold {number}", *group_cells(group)) for number, group in evaluation.folds.items()]
+    mean = evaluation.mean_of_folds
+    return [*folds, ("average", str(evaluation.pooled.cases), percent(mean.sensitivity), *dice_cells(mean))]
+
+
+def table_notes(evaluation: Evaluation) -> list[str]:
+    """Sentences that define the figures of the table."""
+    cases, sensitivity, overall, true_positive = group_cells(evaluation.pooled)
+    average = (
+        f"Average: plain mean of the fold values. Pooled over all {cases} cases: sensitivity {sensitivity}, "
+        f"Dice {overall}, true-positive Dice {true_positive}."
+    )
+    definitions = (
+        f"± is the SD with ddof {PROTOCOL.dice_sd_ddof}. Criterion: {CRITERION_TEXTS[evaluation.criterion]}; a patient "
+        "is detected when any of its cases is. Sensitivity counts patients within a fold. A missing, empty or unusable "
+        "prediction is a miss with Dice 0."
+    )
+    return [average, definitions]
+
+
+COMPARISON_HEADER = ("fold", "model", "sensitivity", "overall Dice", "true-positive Dice")
+
+
+def comparison_rows(comparison: Comparison) -> list[tuple[str, ...]]:
+    """Rows fold by fold, in each the models by their keys; then the averages."""
+    by_key = {comparison.keys[label]: table_rows(model) for label, model in comparison.models.items()}
+    rows = []
+    for of_fold in zip(*by_key.values(), strict=True):
+        for key, (fold, _cases, *figures) in zip(by_key, of_fold, strict=True):
+            rows.append((fold if key == "A" else "", key, *figures))
+    return rows
+
+
+def signed(value: float | None) -> str:
+    """A difference of Dice to three decimals with its sign; a rounded zero has none."""
+    if value is None:
+        return UNDEFINED
+    return "0.000" if round(value, 3) == 0 else f"{value:+.3f}"
+
+
+def paired_table(summary: PairedSummary) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """Header and rows of a paired summary."""
+    a, b = summary.baseline, summary.model
+    rows = [
+        ("cases", str(summary.cases)),
+        ("median difference of Dice", signed(summary.median_difference)),
+        ("mean difference of Dice", signed(summary.mean_difference)),
+        (f"{b} better / equal / worse", f"{summary.better} / {summary.equal} / {summary.worse}"),
+        ("detected by both", str(summary.detected_by_both)),
+        (f"detected by {a} only", str(summary.only_baseline)),
+        (f"detected by {b} only", str(summary.only_model)),
+        ("detected by neither", str(summary.neither)),
+    ]
+    return (f"paired, {b} minus {a}", ""), rows
