@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine import trainers
 from nnunet_spine.errors import BadInput, NotFound
 
 HOME_VARIABLE = "NNUNET_SPINE_HOME"
@@ -116,7 +115,7 @@ class Workspace:
 
 def trainers_folder() -> Path:
     """Folder that nnU-Net is to search for our trainers."""
-    return Path(trainers.__file__).resolve().parent
+    return Path(__file__).resolve().parents[1] / "trainers"
 
 
 def allocated_cpus() -> int:

@@ -146,16 +146,16 @@ def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: boo
     torch.set_num_threads(job.threads or allocated_cpus())
     folder = Path(nnUNet_preprocessed) / dataset_name
     plans = load_json(str(folder / f"{job.plans_name}.json"))
-    trainer = find_trainer(job.trainer)(
-        plans={**plans, "continue_training": True},
-        configuration=job.configuration,
-        fold=job.fold,
-        dataset_json=load_json(str(folder / "dataset.json")),
-        device=torch.device(device),
-    )
-    trainer.progress = progress
-    trainer.echo = echo
+    trainer_class = find_trainer(job.trainer)
     with quiet(not echo):
+        trainer = trainer_class(
+            plans={**plans, "continue_training": True},
+            configuration=job.configuration,
+            fold=job.fold,
+            dataset_json=load_json(str(folder / "dataset.json")),
+            device=torch.device(device),
+        )
+        trainer.progress = progress
         maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
         trainer.run_training()
         trainer.perform_actual_validation(save_probabilities=False)

@@ -71,7 +71,6 @@ class SpineTrainer(nnUNetTrainer):
         self.save_every = 1
         self._best_ema: float | None = None
         self.progress: Progress = silent
-        self.echo = True
 
     @classmethod
     def build_network_architecture(
@@ -245,11 +244,6 @@ class SpineTrainer(nnUNetTrainer):
             return
         with replacing(Path(filename)) as temporary:
             super().save_checkpoint(str(temporary))
-
-    def print_to_log_file(self, *args: Any, also_print_to_console: bool = True, add_timestamp: bool = True) -> None:
-        """Write to nnU-Net's log file, and to the console where nobody shows a progress bar."""
-        echo = also_print_to_console and getattr(self, "echo", True)
-        super().print_to_log_file(*args, also_print_to_console=echo, add_timestamp=add_timestamp)
 
 
 def _variable(name: str, default: int) -> int:
