@@ -1,0 +1,104 @@
+"""`nnunet-spine convert`: a source of images and references to a raw data set with folds."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnunet_spine.cli.console import format_table, print_json, progress_bar
+from nnunet_spine.protocol import PROTOCOL
+
+if TYPE_CHECKING:
+    from nnunet_spine.dataset_conversion.convert import Conversion
+
+DEFAULT_DATASET = 58
+DEFAULT_NAME = "IntraduralSpineTumor"
+
+
+def add_subparser(subparsers: Any) -> None:
+    """Add the sub-command."""
+    parser = subparsers.add_parser(
+        "convert",
+        help="turn DICOM, NIfTI, NRRD or MHA into a raw data set with folds",
+        description="Turn a DICOM export, or the images and references that a cases.csv lists, into nnU-Net's raw data "
+        "set with pseudonyms, folds and a manifest. The patients' identities go into one private file.",
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of a DICOM export, or a cases.csv")
+    parser.add_argument(
+        "--dataset", type=int, default=DEFAULT_DATASET, metavar="N", help="number (default: %(default)s)"
+    )
+    parser.add_argument("--name", default=DEFAULT_NAME, help="name of the data set (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=PROTOCOL.folds, metavar="K", help="folds (default: %(default)s)")
+    parser.add_argument(
+        "--seed", type=int, default=PROTOCOL.seed, help="of case numbers and folds (default: %(default)s)"
+    )
+    parser.add_argument("--root", type=Path, metavar="DIR", help="holds nnU-Net's folders, instead of its variables")
+    parser.add_argument("--mapping", type=Path, metavar="FILE", help="where the private mapping goes")
+    parser.add_argument("--allow-partial", action="store_true", help="exit 0 although studies or rows were left out")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Convert and print what came of it."""
+    from nnunet_spine.dataset_conversion.convert import convert
+    from nnunet_spine.nnunet.environment import Workspace, allocated_cpus
+    from nnunet_spine.progress import silent
+
+    workspace = Workspace.from_environment(arguments.root)
+    options = {
+        "dataset": arguments.dataset,
+        "name": arguments.name,
+        "raw": workspace.raw,
+        "preprocessed": workspace.preprocessed,
+        "results": workspace.results,
+        "folds": arguments.folds,
+        "seed": arguments.seed,
+        "mapping": arguments.mapping,
+        "processes": allocated_cpus(),
+    }
+    if arguments.json:
+        conversion = convert(arguments.source, **options, progress=silent)
+        print_json(_as_dict(conversion))
+    else:
+        with progress_bar("convert") as progress:
+            conversion = convert(arguments.source, **options, progress=progress)
+        _print_result(conversion, arguments.dataset)
+    return 1 if conversion.left_out and not arguments.allow_partial else 0
+
+
+def _as_dict(conversion: Conversion) -> dict[str, Any]:
+    return {
+        "dataset": str(conversion.folder),
+        "splits": str(conversion.splits),
+        "mapping": str(conversion.mapping),
+        "already_converted": conversion.already_converted,
+        "cases": len(conversion.cases),
+        "patients": conversion.patients,
+        "fold_sizes": [len(fold.test) for fold in conversion.folding.folds],
+        "left_out": conversion.left_out,
+        "problems": [problem.as_dict() for problem in conversion.problems],
+    }
+
+
+def _print_result(conversion: Conversion, dataset: int) -> None:
+    state = " (already converted, left alone)" if conversion.already_converted else ""
+    print(f"{conversion.folder.name}: {len(conversion.cases)} cases of {conversion.patients} patients{state}\n")
+    folds = conversion.folding.folds
+    strata = sorted(set(conversion.folding.strata.values()))
+    rows = [
+        [stratum, *[str(sum(conversion.folding.strata.get(case) == stratum for case in f.test)) for f in folds]]
+        for stratum in strata
+    ]
+    rows.append(["test cases", *[str(len(fold.test)) for fold in folds]])
+    print(format_table(["compartment, lesion size", *[f"fold {fold.number}" for fold in folds]], rows))
+    print()
+    for problem in conversion.problems:
+        print(f"{problem.severity}: {problem.describe()}")
+    if conversion.left_out:
+        print(f"{conversion.left_out} left out; the others were converted.")
+    print(f"Data set:        {conversion.folder}")
+    print(f"Folds:           {conversion.splits}")
+    print(f"Private mapping: {conversion.mapping} (keep it apart; it names the patients)")
+    print(f"Next:            nnunet-spine plan {dataset}")

@@ -1,0 +1,128 @@
+"""One case: read the pair, check it, bring both to one grid, write them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from nnunet_spine.dataset_conversion.dicom_reading import read_series
+from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
+from nnunet_spine.dataset_conversion.references import on_grid, read_reference
+from nnunet_spine.dataset_conversion.sources import SourceCase
+from nnunet_spine.errors import BadInput, NotFound, WorkFailed
+from nnunet_spine.images import Volume, is_volume_file, read_volume, reorient, write_volume
+from nnunet_spine.progress import Progress
+
+
+@dataclass(frozen=True)
+class Job:
+    """A case and where its two files go."""
+
+    source: SourceCase
+    image: Path
+    label: Path
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What came of a case; `volume_ml`, the lesion's, is None where the case was left out."""
+
+    volume_ml: float | None
+    problems: tuple[Problem, ...] = ()
+
+
+def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) -> list[Outcome]:
+    """Convert cases side by side; the outcomes are in the order of `jobs`.
+
+    Raises
+    ------
+    WorkFailed
+        Where a worker process was killed, as the system does when memory runs out.
+    """
+    outcomes = []
+    try:
+        with _mapping(min(processes, len(jobs))) as mapped:
+            for outcome in mapped(convert_case, jobs):
+                outcomes.append(outcome)
+                progress(len(outcomes), len(jobs), "")
+    except BrokenProcessPool as failure:
+        raise WorkFailed(
+            "A worker process of the conversion was killed, probably for want of memory. Nothing was written. "
+            "Convert again with fewer CPUs or more memory."
+        ) from failure
+    return outcomes
+
+
+@contextmanager
+def _mapping(processes: int) -> Iterator[Any]:
+    """`map`, or that of a pool of processes which stops at once where the block raises."""
+    if processes < 2:
+        yield map
+        return
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread)
+    try:
+        yield pool.map
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _one_thread() -> None:
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def convert_case(job: Job) -> Outcome:
+    """Write the image and the label of one case, or say why it cannot be used."""
+    where = job.source.where
+    try:
+        image = reorient(_read_image(job.source.image))
+        check_values(image.array)
+        reference = on_grid(read_reference(job.source.reference), image.geometry)
+    except Unusable as unusable:
+        return Outcome(None, (unusable.at(where),))
+    write_volume(job.image, Volume(compact(image.array), image.geometry))
+    write_volume(job.label, reference.mask)
+    volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
+    return Outcome(volume_ml, tuple(note(where, text) for text in reference.notes))
+
+
+def _read_image(files: Sequence[Path]) -> Volume:
+    if not is_volume_file(files[0]):
+        return read_series(files)
+    try:
+        return read_volume(files[0])
+    except (BadInput, NotFound) as failure:
+        raise Unusable("the image cannot be read", "a scalar 3D NIfTI, NRRD or MHA", "Export it again") from failure
+
+
+def check_values(values: npt.NDArray[Any]) -> None:
+    """Check that an image is finite and not constant.
+
+    Raises
+    ------
+    Unusable
+        Saying what was found.
+    """
+    finite = np.isfinite(values)
+    if not finite.all():
+        raise Unusable(
+            f"an image with {int((~finite).sum())} voxels that are not finite", "numbers", "Export the image again"
+        )
+    if values.min() == values.max():
+        raise Unusable("a constant image", "an image with contrast", "Check that the right series was exported")
+
+
+def compact(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """The values as int16 where that keeps every one of them, else as float32."""
+    limits = np.iinfo(np.int16)
+    fits = values.min() >= limits.min and values.max() <= limits.max and np.array_equal(values, np.rint(values))
+    return values.astype(np.int16 if fits else np.float32)

@@ -1,0 +1,209 @@
+"""Sources listed in a cases.csv: one row for each case, paths relative to the file."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import SimpleITK as sitk
+from pydicom.errors import InvalidDicomError
+
+from nnunet_spine.cases import UNKNOWN, Compartment, Region, Split, parse_enum
+from nnunet_spine.dataset_conversion.dicom_discovery import series_details
+from nnunet_spine.dataset_conversion.dicom_headers import (
+    HEADER_ERRORS,
+    Series,
+    files_below,
+    group_files,
+    read_header,
+    text_of,
+)
+from nnunet_spine.dataset_conversion.references import words_of
+from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
+from nnunet_spine.dataset_conversion.vocabulary import maker_of
+from nnunet_spine.errors import BadInput, NnunetSpineError
+from nnunet_spine.files import read_csv
+from nnunet_spine.images import SUFFIXES, is_volume_file
+from nnunet_spine.progress import Progress, silent
+
+REQUIRED_COLUMNS = ("patient", "image", "reference")
+OPTIONAL_COLUMNS = ("compartment", "tumor_type", "split", "maker", "field_strength", "region")
+
+_TUMOR_TYPE = re.compile(r"[a-z][a-z0-9 /-]{0,59}")
+
+
+def read_case_list(path: Path, *, progress: Progress = silent) -> Discovery:
+    """Read a cases.csv and check that every row names an image and a reference that can be opened.
+
+    Parameters
+    ----------
+    path
+        CSV with the columns `REQUIRED_COLUMNS`, and any of `OPTIONAL_COLUMNS`.
+    progress
+        Told after each row.
+
+    Raises
+    ------
+    BadInput
+        Where a column is missing or a row cannot be used; messages name the row, never its content.
+    """
+    try:
+        rows = read_csv(path, REQUIRED_COLUMNS)
+    except NnunetSpineError as failure:
+        raise type(failure)(str(failure).replace(str(path), "cases.csv")) from failure
+    if not rows:
+        raise BadInput(f"cases.csv holds no row. Give one row for each case: {', '.join(REQUIRED_COLUMNS)}.")
+    cases = []
+    for number, row in enumerate(rows, start=2):
+        cases.append(_case_of_row(row, path.parent, f"row {number}"))
+        progress(number - 1, len(rows), "")
+    _check_repeated(cases)
+    _check_split(cases)
+    return Discovery(tuple(cases))
+
+
+def _case_of_row(row: Mapping[str, str], folder: Path, where: str) -> SourceCase:
+    empty = [column for column in REQUIRED_COLUMNS if not row[column]]
+    if empty:
+        raise BadInput(f"cases.csv, {where}: {', '.join(empty)} is empty. Fill it in, or remove the row.")
+    image = folder / row["image"]
+    reference = _reference_file(folder / row["reference"], where)
+    header_details, uids = Details(), ("", "")
+    if image.is_file() and is_volume_file(image):
+        _check_volume(image, f"cases.csv, {where}: the image")
+        files: tuple[Path, ...] = (image,)
+    else:
+        series = _series_at(image, where)
+        files = series.files
+        words = [] if is_volume_file(reference) else words_of(read_header(reference))
+        header_details, uids = series_details(series.header, words), (series.study_uid, series.uid)
+    return SourceCase(
+        where,
+        files,
+        reference,
+        _with_columns(header_details, row, f"cases.csv, {where}"),
+        Identity(row["patient"], *uids, row["image"], row["reference"]),
+        parse_enum(Split, row.get("split", "") or Split.TRAIN, f"cases.csv, {where}"),
+    )
+
+
+def _with_columns(details: Details, row: Mapping[str, str], where: str) -> Details:
+    """`details` with what the row's own columns say."""
+    if row.get("compartment"):
+        details = replace(details, compartment=parse_enum(Compartment, row["compartment"], where))
+    if row.get("region"):
+        details = replace(details, region=parse_enum(Region, row["region"], where))
+    if row.get("maker"):
+        details = replace(details, maker=maker_of(row["maker"]))
+    if row.get("tumor_type"):
+        details = replace(details, tumor_type=_tumor_type(row["tumor_type"], where))
+    if row.get("field_strength"):
+        details = replace(details, field_strength=_tesla(row["field_strength"], where))
+    return details
+
+
+def _tumor_type(text: str, where: str) -> str:
+    plain = text.lower()
+    if plain != UNKNOWN and not _TUMOR_TYPE.fullmatch(plain):
+        raise BadInput(f"{where}: tumor_type is not a plain term. Expected at most 60 letters, such as ependymoma.")
+    return plain
+
+
+def _tesla(text: str, where: str) -> float:
+    try:
+        tesla = float(text)
+    except ValueError:
+        tesla = -1.0
+    if not 0.0 < tesla < 30.0:
+        raise BadInput(f"{where}: field_strength is no number of tesla. Expected a value such as 1.5, or nothing.")
+    return tesla
+
+
+def _reference_file(path: Path, where: str) -> Path:
+    what = f"cases.csv, {where}: the reference"
+    if path.is_dir():
+        segmentations = [
+            file for s in group_files(path, files_below(path)).series if s.is_segmentation for file in s.files
+        ]
+        if len(segmentations) != 1:
+            raise BadInput(f"{what} is a folder with {len(segmentations)} DICOM SEG files. Name one file.")
+        return segmentations[0]
+    _check_exists(path, what)
+    if is_volume_file(path):
+        _check_volume(path, what)
+    elif not _is_dicom_segmentation(path):
+        raise BadInput(f"{what} is neither a volume ({', '.join(SUFFIXES)}) nor a DICOM SEG. Name a file that is.")
+    return path
+
+
+def _is_dicom_segmentation(path: Path) -> bool:
+    try:
+        return Series("", (path,), read_header(path)).is_segmentation
+    except (InvalidDicomError, *HEADER_ERRORS):
+        return False
+
+
+def _series_at(path: Path, where: str) -> Series:
+    """The MR series that a folder holds, or that a file belongs to."""
+    what = f"cases.csv, {where}: the image"
+    _check_exists(path, what)
+    if path.is_dir():
+        series = [s for s in group_files(path, files_below(path)).series if s.is_mr]
+        if len(series) != 1:
+            raise BadInput(f"{what} is a folder with {len(series)} MR series. Name one file of the series to use.")
+        return series[0]
+    try:
+        uid = text_of(read_header(path), "SeriesInstanceUID")
+    except (InvalidDicomError, *HEADER_ERRORS) as failure:
+        raise BadInput(
+            f"{what} is neither a volume ({', '.join(SUFFIXES)}) nor DICOM. Name a series folder, a file of it, "
+            "or a volume file."
+        ) from failure
+    neighbours = [file for file in path.parent.iterdir() if file.is_file()]
+    series = [s for s in group_files(path.parent, neighbours).series if s.uid == uid and s.is_mr]
+    if not series:
+        raise BadInput(f"{what} is DICOM, but not an MR image of one frame a file. Name a file of the MR series.")
+    return series[0]
+
+
+def _check_exists(path: Path, what: str) -> None:
+    if not path.exists():
+        raise BadInput(f"{what} does not exist. Paths are relative to the folder of cases.csv; correct the row.")
+
+
+def _check_volume(path: Path, what: str) -> None:
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as failure:
+        raise BadInput(f"{what} is named like a volume but cannot be read as one. Export it again.") from failure
+    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+        raise BadInput(
+            f"{what} has {reader.GetDimension()} dimensions and {reader.GetNumberOfComponents()} values a voxel. "
+            "Expected a scalar 3D volume."
+        )
+
+
+def _check_repeated(cases: Iterable[SourceCase]) -> None:
+    seen: dict[Path, str] = {}
+    for case in cases:
+        image = case.image[0].resolve()
+        if image in seen:
+            raise BadInput(f"cases.csv, {case.where}: its image is also that of {seen[image]}. Keep one of the rows.")
+        seen[image] = case.where
+
+
+def _check_split(cases: Sequence[SourceCase]) -> None:
+    rows: dict[str, dict[Split, str]] = defaultdict(dict)
+    for case in cases:
+        rows[case.patient_key].setdefault(case.split, case.where)
+    for by_split in rows.values():
+        if len(by_split) > 1:
+            raise BadInput(
+                f"cases.csv, {' and '.join(by_split.values())}: one patient is in train and in test. "
+                "Give all rows of a patient the same split."
+            )

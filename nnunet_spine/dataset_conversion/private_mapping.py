@@ -1,0 +1,112 @@
+"""The one file that knows both our names and the source's."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from nnunet_spine.dataset_conversion.sources import Discovery
+from nnunet_spine.errors import BadInput, NotWritable
+from nnunet_spine.files import PRIVATE_MODE, csv_text, make_folder, write_text
+
+FOLDER = "private"
+FOLDER_MODE = 0o700
+COLUMNS = ("case", "patient", "where", "patient_id", "study_uid", "series_uid", "image", "reference")
+
+
+def default_path(raw: Path, full_name: str) -> Path:
+    """Where the mapping goes unless told otherwise: beside nnU-Net's folders, not in them."""
+    return raw.parent / FOLDER / f"{full_name}_mapping.csv"
+
+
+def mapping_text(discovery: Discovery, names: dict[str, tuple[str, str]]) -> str:
+    """CSV of all that the source held.
+
+    Parameters
+    ----------
+    discovery
+        The source.
+    names
+        Our identifiers (case, patient) by `where`; what has none was left out.
+    """
+    rows: list[dict[str, str]] = []
+    for case in discovery.cases:
+        ours = dict(zip(("case", "patient"), names.get(case.where, ("", "")), strict=True))
+        rows.append({**ours, "where": case.where, **asdict(case.identity)})
+    rows += [{"where": where, **asdict(identity)} for where, identity in discovery.left_out.items()]
+    rows += [{"where": "ignored", "image": path} for path in discovery.ignored]
+    return csv_text(COLUMNS, rows)
+
+
+def check_place(path: Path, forbidden: Sequence[Path]) -> None:
+    """Check that the mapping cannot be handed on by accident.
+
+    Parameters
+    ----------
+    path
+        Where it is to be written.
+    forbidden
+        Folders that are meant to be shared.
+
+    Raises
+    ------
+    BadInput
+        Where the path lies in one of them, or in a git work tree that does not ignore it.
+    """
+    absolute = path.absolute()
+    inside = [folder for folder in forbidden if absolute.is_relative_to(folder.absolute())]
+    if inside:
+        raise BadInput(
+            f"The private mapping {path} would lie inside {inside[0]}, which is meant to be shared. Give another place "
+            "with --mapping."
+        )
+    if path.is_dir():
+        raise BadInput(f"The private mapping {path} is a folder. Give a file with --mapping.")
+    if _is_tracked_by_git(absolute):
+        raise BadInput(
+            f"The private mapping {path} would lie in a git work tree that does not ignore it, and could be committed "
+            "with patients' identities. Give a place outside with --mapping, or add it to .gitignore."
+        )
+
+
+def _is_tracked_by_git(path: Path) -> bool:
+    """Whether git would take the file up; False outside a work tree and where git is not installed."""
+    folder = next(parent for parent in path.parents if parent.is_dir())
+    try:
+        inside = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--is-inside-work-tree"],
+            capture_output=True,
+            check=False,
+            text=True,
+        )
+        if inside.stdout.strip() != "true":
+            return False
+        ignored = subprocess.run(
+            ["git", "-C", str(folder), "check-ignore", "--quiet", str(path)], capture_output=True, check=False
+        )
+    except OSError:
+        return False
+    return ignored.returncode != 0
+
+
+def write_mapping(path: Path, text: str) -> None:
+    """Write the mapping, readable for its owner only; so is its folder where this makes it.
+
+    Raises
+    ------
+    NotWritable
+        Where another mapping is there: without it, an older data set could not be traced to its patients.
+    """
+    if path.is_file():
+        if path.read_text(encoding="utf-8") == text:
+            path.chmod(PRIVATE_MODE)
+            return
+        raise NotWritable(
+            f"{path} holds the mapping of another conversion. Move it to a safe place, or give another with --mapping."
+        )
+    if not path.parent.exists():
+        make_folder(path.parent.parent)
+        path.parent.mkdir(mode=FOLDER_MODE)
+    write_text(path, text, mode=PRIVATE_MODE)
