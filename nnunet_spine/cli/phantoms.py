@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cli.console import print_json, progress_bar
-from nnunet_spine.progress import silent
 
 
-def add_subparser(subparsers: Any) -> None:  # noqa: ANN401 - argparse names this type privately
+def add_subparser(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser(
         "phantoms",
@@ -35,13 +35,19 @@ def run(arguments: argparse.Namespace) -> int:
     """Write the cohort and print what it holds."""
     from nnunet_spine.phantoms.cohort import write_cohort
 
-    options = {"cases": arguments.cases, "seed": arguments.seed, "background": arguments.background}
+    with progress_bar("phantoms", visible=not arguments.json) as progress:
+        summary = write_cohort(
+            arguments.output,
+            cases=arguments.cases,
+            seed=arguments.seed,
+            background=arguments.background,
+            progress=progress,
+        )
+    for reason in summary.unused_backgrounds:
+        print(f"warning: {reason}", file=sys.stderr)
     if arguments.json:
-        summary = write_cohort(arguments.output, **options, progress=silent)
         print_json({**asdict(summary), "folder": str(summary.folder)})
         return 0
-    with progress_bar("phantoms") as progress:
-        summary = write_cohort(arguments.output, **options, progress=progress)
     print("This cohort is already there; nothing was changed." if summary.already_there else "Cohort written.")
     print(
         f"{summary.folder}: {summary.cases} cases of {summary.patients} patients, {summary.files} DICOM files, "

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_spine.phantoms.fields import FloatArray
+from nnunet_spine.phantoms.fields import FloatArray, float32
+
+StoredArray = npt.NDArray[np.integer[Any]]
 
 
 def coil_field(
@@ -30,7 +34,7 @@ def coil_field(
     across = strength * np.exp(-np.clip(depth_mm, 0, None) / falloff_mm)
     along = -0.5 * ((z_mm - centre_mm) / length_mm) ** 2
     log_field = across + along
-    return np.exp(log_field - log_field.mean()).astype(np.float32)
+    return float32(np.exp(log_field - log_field.mean()))
 
 
 def rician(signal: FloatArray, sigma: float, rng: np.random.Generator) -> FloatArray:
@@ -50,12 +54,10 @@ def rician(signal: FloatArray, sigma: float, rng: np.random.Generator) -> FloatA
     Gudbjartsson and Patz, The Rician distribution of noisy MRI data, MRM 34:910-914, 1995.
     """
     real, imaginary = rng.standard_normal((2, *signal.shape), dtype=np.float32) * np.float32(sigma)
-    return np.hypot(signal + real, imaginary)
+    return float32(np.hypot(signal + real, imaginary))
 
 
-def stored_values(
-    signal: FloatArray, *, full_scale: float, bits_stored: int, signed: bool
-) -> npt.NDArray[np.uint16] | npt.NDArray[np.int16]:
+def stored_values(signal: FloatArray, *, full_scale: float, bits_stored: int, signed: bool) -> StoredArray:
     """Integers as a scanner stores them, clipped to what the bits hold.
 
     Parameters
@@ -68,5 +70,4 @@ def stored_values(
         Kind of the integers.
     """
     largest = 2 ** (bits_stored - (1 if signed else 0)) - 1
-    values = np.clip(np.rint(signal * full_scale), 0, largest)
-    return values.astype(np.int16) if signed else values.astype(np.uint16)
+    return np.asarray(np.clip(np.rint(signal * full_scale), 0, largest), np.int16 if signed else np.uint16)

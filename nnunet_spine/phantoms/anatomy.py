@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from nnunet_spine.cases import Region
 from nnunet_spine.phantoms.canal import CanalProfile
-from nnunet_spine.phantoms.fields import FloatArray, smooth_noise
+from nnunet_spine.phantoms.fields import FloatArray, float32, level_noise, smooth_noise
 from nnunet_spine.phantoms.model import AnatomySpec
 from nnunet_spine.phantoms.tissues import Tissue
 
@@ -19,6 +19,7 @@ Mask = npt.NDArray[np.bool_]
 CORTEX_MM = 0.9
 DURA_MM = 0.55
 SKIN_MM = 1.8
+_SCOLIOSIS_LENGTH_MM = 190.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,14 +50,13 @@ def canal_points(anatomy: AnatomySpec, x: FloatArray, y: FloatArray, z: FloatArr
     """Coordinates that follow the canal, for points of the body frame."""
     from_apex = z - np.float32(anatomy.curve_apex_mm)
     bend = np.float32(0.5 / anatomy.curve_radius_mm)
-    lateral = np.float32(anatomy.scoliosis_mm) * np.sin(
-        z * np.float32(2 * np.pi / 190) + np.float32(anatomy.scoliosis_phase)
-    )
+    wave = z * np.float32(2 * np.pi / _SCOLIOSIS_LENGTH_MM) + np.float32(anatomy.scoliosis_phase)
+    lateral = float32(anatomy.scoliosis_mm * np.sin(wave))
     v = y - (np.float32(anatomy.canal_y_mm) + bend * from_apex * from_apex)
     along = z + v * (2 * bend * from_apex)
     unit = along / np.float32(anatomy.pitch_mm) + np.float32(anatomy.pitch_phase)
     level = np.floor(unit)
-    return CanalPoints(x - lateral, v, z, along, level, unit - level)
+    return CanalPoints(float32(x - lateral), float32(v), z, along, level, unit - level)
 
 
 def tissue_labels(anatomy: AnatomySpec, profile: CanalProfile, points: CanalPoints, y: FloatArray) -> Labels:
@@ -116,7 +116,7 @@ def _vertebrae(anatomy: AnatomySpec, points: CanalPoints, sac_ap: FloatArray, la
     """Bodies with a dark cortex and a basivertebral vein, and the discs between."""
     depth = -points.v - sac_ap - np.float32(2.2)
     near = (depth > -2) & (depth < anatomy.body_depth_mm + 3) & (np.abs(points.u) < anatomy.body_half_width_mm + 3)
-    depth, u, phase, z = depth[near], points.u[near], points.phase[near], points.z[near]
+    depth, u, phase = depth[near], points.u[near], points.phase[near]
     half_depth = anatomy.body_depth_mm / 2
     waist = 1 - 0.07 * np.cos((phase - anatomy.disc_share / 2) * np.float32(2 * np.pi))
     ring = np.hypot((depth - half_depth) / half_depth, u / np.float32(anatomy.body_half_width_mm))
@@ -135,13 +135,16 @@ def _vertebrae(anatomy: AnatomySpec, points: CanalPoints, sac_ap: FloatArray, la
     local[inside] = Tissue.CORTEX
     marrow = inside & (height < plate - cortex) & (edge < waist - cortex / half_depth)
     local[marrow] = Tissue.MARROW
-    vein = (np.hypot(height / 1.4, u / 3.5) < 1) & (depth < half_depth * 0.75 * anatomy.vein_share + 2) & inside
+    filled = np.clip(
+        anatomy.vein_share + 0.35 * level_noise(points.level[near], seed=anatomy.texture_seed, stream=10), 0, 1
+    )
+    to_front = np.clip(1 - depth / (half_depth * (0.2 + 1.1 * filled)), 0, 1)
+    vein = (np.hypot(height / (0.3 + 1.3 * to_front), u / 3.5) < 1) & (to_front > 0) & (filled > 0.15) & inside
     local[vein] = Tissue.VEIN
     local[(depth > -0.8) & (depth < 0.3) & (edge < 1.3) & (height > plate - 2) & (local != Tissue.DISC)] = (
         Tissue.LIGAMENT
     )
     labels[near] = local
-    del z
 
 
 def _arches(
@@ -170,14 +173,19 @@ def _arches(
     _bone(local, lamina, (offset < lamina_half - CORTEX_MM) & (roof > 3.6) & (roof < 7.5))
     flavum = in_roof & (roof > 2.4) & (roof < 4.6) & ~lamina & (np.abs(u) > 0.8)
     local[flavum] = Tissue.LIGAMENT
-    process_half = (0.24 + 0.05 * np.clip(behind / anatomy.spinous_length_mm, 0, 1)) * pitch
-    width = 2.6 + 1.2 * np.clip(behind / anatomy.spinous_length_mm, 0, 1)
-    middle = (behind > 4) & (behind < anatomy.spinous_length_mm) & (np.abs(u) < width)
+    own = level_noise(np.floor(lowered), seed=anatomy.texture_seed, stream=11)
+    length = np.float32(anatomy.spinous_length_mm) * (1 + 0.13 * np.clip(own, -2, 1))
+    outward = np.clip(behind / length, 0, 1)
+    process_half = (0.2 + 0.02 * own + 0.1 * outward * outward) * pitch
+    # The ends are round.
+    process_half = process_half * np.sqrt(np.clip(1 - np.clip((outward - 0.75) / 0.25, 0, 1) ** 2, 0.05, 1))
+    width = 2.4 + 1.6 * outward
+    middle = (behind > 4) & (behind < length) & (np.abs(u) < width)
     local[middle & (offset >= process_half) & (np.abs(u) < 1.6)] = Tissue.LIGAMENT
     local[middle & (offset >= process_half + 2) & (np.abs(u) < 1.2)] = Tissue.FAT
     process = middle & (offset < process_half)
     core = (offset < process_half - CORTEX_MM) & (np.abs(u) < width - CORTEX_MM)
-    _bone(local, process, core & (behind < anatomy.spinous_length_mm - CORTEX_MM))
+    _bone(local, process, core & (behind < length - CORTEX_MM))
     side = (lateral > 0.6) & (lateral < 9) & (behind < 3) & (behind > -2 * anatomy.sac_half_ap_mm - 3)
     local[side & (lateral < 7)] = Tissue.FAT
     body_offset = np.abs(points.phase[near] - 0.55) * pitch

@@ -45,13 +45,17 @@ class CanalProfile:
 
     def sac_radius(self, u: FloatArray, v: FloatArray, z: FloatArray) -> FloatArray:
         """Elliptic radius in the sac: 1 on the dura."""
-        return np.hypot(u / self._at(self.sac_lateral_mm, z), v / self._at(self.sac_ap_mm, z))
+        radius: FloatArray = np.hypot(u / self._at(self.sac_lateral_mm, z), v / self._at(self.sac_ap_mm, z))
+        return radius
 
     def cord_radius(self, u: FloatArray, v: FloatArray, z: FloatArray) -> FloatArray:
         """Elliptic radius in the cord: 1 on its surface, very large below the conus."""
         lateral = np.maximum(self._at(self.cord_lateral_mm, z), 1e-3)
         ap = np.maximum(self._at(self.cord_ap_mm, z), 1e-3)
-        return np.hypot((u - self._at(self.cord_u_mm, z)) / lateral, (v - self._at(self.cord_v_mm, z)) / ap)
+        radius: FloatArray = np.hypot(
+            (u - self._at(self.cord_u_mm, z)) / lateral, (v - self._at(self.cord_v_mm, z)) / ap
+        )
+        return radius
 
     def sac_ap_at(self, z: FloatArray) -> FloatArray:
         """Half AP axis of the sac at `z`."""
@@ -70,8 +74,10 @@ class CanalProfile:
 
 
 def canal_profile(anatomy: AnatomySpec, lesion: LesionSpec) -> CanalProfile:
-    """Sac and cord of one case: the cord tapers to the conus, swells around an intramedullary tumor, and gives way to
-    an extramedullary one; the sac widens where either would not fit.
+    """Sac and cord of one case.
+
+    The cord tapers to the conus, swells around an intramedullary tumor, and gives way to an extramedullary one; the
+    sac widens where either would not fit.
     """
     z = np.arange(-_REACH_MM, _REACH_MM + _STEP_MM, _STEP_MM)
     present = np.clip((z - anatomy.conus_z_mm) / _TAPER_MM, 0.0, 1.0) ** 0.6
@@ -123,7 +129,7 @@ def _radius_towards(lesion: LesionSpec) -> float:
     return float(_ellipse_radius(lesion.half_axes_mm[0], lesion.half_axes_mm[1], lesion.angle))
 
 
-def _ellipse_radius(lateral: Any, ap: Any, angle: float) -> Any:  # noqa: ANN401
+def _ellipse_radius(lateral: Any, ap: Any, angle: float) -> Any:
     return 1 / np.sqrt((np.cos(angle) / np.maximum(lateral, 1e-3)) ** 2 + (np.sin(angle) / np.maximum(ap, 1e-3)) ** 2)
 
 

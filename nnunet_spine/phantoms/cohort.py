@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from nnunet_spine.cases import CASES_FILE, Split
 from nnunet_spine.errors import BadInput, NotWritable
 from nnunet_spine.files import read_json, staged_folder, write_csv
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, write_manifest
+from nnunet_spine.phantoms.backgrounds import BackgroundSet, background_hashes, find_backgrounds, read_background
 from nnunet_spine.phantoms.dicom_mr import series_datasets
 from nnunet_spine.phantoms.dicom_seg import SEGMENTATION_SERIES, segmentation_dataset
 from nnunet_spine.phantoms.identity import identity_of
+from nnunet_spine.phantoms.implant import ImplantedScene
 from nnunet_spine.phantoms.makers import MAKERS
 from nnunet_spine.phantoms.model import CaseSpec, Series
 from nnunet_spine.phantoms.sampling import sample_cohort
@@ -52,6 +54,8 @@ class CohortSummary:
         Range of the reference volumes.
     already_there
         Whether an identical cohort was found and left alone.
+    unused_backgrounds
+        Why each volume of the background folder that was not used could not be.
     """
 
     folder: Path
@@ -62,6 +66,7 @@ class CohortSummary:
     smallest_ml: float
     largest_ml: float
     already_there: bool
+    unused_backgrounds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -99,31 +104,35 @@ def write_cohort(
         raise BadInput(f"A cohort of {cases} cases was asked for. Choose between 1 and {_MOST_CASES}.")
     if seed < 0:
         raise BadInput(f"The seed is {seed}. Choose 0 or a positive integer.")
+    backgrounds = find_backgrounds(background) if background is not None else BackgroundSet((), ())
     parameters = {"generator": GENERATOR, "cases": cases, "seed": seed}
-    earlier = _earlier_cohort(output, parameters)
+    inputs = background_hashes(backgrounds.paths)
+    earlier = _earlier_cohort(output, parameters, inputs)
     if earlier is not None:
-        return earlier
+        return replace(earlier, unused_backgrounds=backgrounds.unused)
     try:
         with staged_folder(output) as staging:
-            written = _write_cases(staging, sample_cohort(cases, seed), seed, progress)
+            jobs = [_job(staging, case, seed, backgrounds.paths) for case in sample_cohort(cases, seed)]
+            written = _write_cases(jobs, progress)
             write_csv(staging / CASES_FILE, COHORT_COLUMNS, [case.row for case in written])
             summary = _summary(output, written)
-            manifest = make_manifest(STEP, parameters=parameters)
+            manifest = make_manifest(STEP, parameters=parameters, inputs=inputs)
             write_manifest(staging, {**manifest, "summary": _facts(summary)})
     except OSError as error:
         if isinstance(error, NotWritable):
             raise
         raise NotWritable(f"Cannot write the cohort to {output}: {error.strerror or error}.") from error
-    return summary
+    return replace(summary, unused_backgrounds=backgrounds.unused)
 
 
-def _earlier_cohort(output: Path, parameters: dict[str, Any]) -> CohortSummary | None:
+def _earlier_cohort(output: Path, parameters: dict[str, Any], inputs: dict[str, str]) -> CohortSummary | None:
     """Summary of the same cohort where `output` holds it, complete; None where there is nothing of a cohort."""
     path = output / MANIFEST_FILE
     if not path.is_file():
         return None
     manifest = read_json(path)
-    if not isinstance(manifest, dict) or manifest.get("step") != STEP or manifest.get("parameters") != parameters:
+    expected = {"step": STEP, "parameters": parameters, "inputs": inputs}
+    if not isinstance(manifest, dict) or any(manifest.get(key) != value for key, value in expected.items()):
         raise NotWritable(
             f"{output} holds another cohort or something else: its {MANIFEST_FILE} does not name this one's "
             "number of cases, seed and background. Remove the folder, or choose another place."
@@ -157,27 +166,43 @@ def _summary(output: Path, written: Sequence[_Written]) -> CohortSummary:
     )
 
 
-def _write_cases(folder: Path, specs: Sequence[CaseSpec], seed: int, progress: Progress) -> list[_Written]:
+@dataclass(frozen=True)
+class _Job:
+    folder: Path
+    case: CaseSpec
+    seed: int
+    background: Path | None
+
+
+def _job(folder: Path, case: CaseSpec, seed: int, backgrounds: Sequence[Path]) -> _Job:
+    """A case with its background: all studies of a patient have the same one."""
+    return _Job(folder, case, seed, backgrounds[case.patient_number % len(backgrounds)] if backgrounds else None)
+
+
+def _write_cases(jobs: Sequence[_Job], progress: Progress) -> list[_Written]:
     written = []
-    for case in _each_written(folder, specs, seed):
+    for case in _each_written(jobs):
         written.append(case)
-        progress(len(written), len(specs), case.row["patient"])
+        progress(len(written), len(jobs), case.row["patient"])
     return written
 
 
-def _each_written(folder: Path, specs: Sequence[CaseSpec], seed: int) -> Iterator[_Written]:
-    jobs = [(folder, spec, seed) for spec in specs]
-    workers = min(len(os.sched_getaffinity(0)), len(specs))
-    if workers < 2 or len(specs) < _FEWEST_FOR_POOL:
-        yield from map(_write_case, jobs)
+def _each_written(jobs: Sequence[_Job]) -> Iterator[_Written]:
+    workers = min(len(os.sched_getaffinity(0)), len(jobs))
+    if workers < 2 or len(jobs) < _FEWEST_FOR_POOL:
+        yield from map(_write_job, jobs)
         return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(_write_case, jobs)
+        yield from pool.map(_write_job, jobs)
 
 
-def _write_case(job: tuple[Path, CaseSpec, int]) -> _Written:
-    folder, case, seed = job
-    return write_case(folder, AnalyticScene(case), seed)
+def _write_job(job: _Job) -> _Written:
+    scene: Scene
+    if job.background is None:
+        scene = AnalyticScene(job.case)
+    else:
+        scene = ImplantedScene(job.case, read_background(job.background))
+    return write_case(job.folder, scene, job.seed)
 
 
 def write_case(folder: Path, scene: Scene, seed: int) -> _Written:

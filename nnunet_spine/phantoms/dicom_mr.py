@@ -16,8 +16,8 @@ from nnunet_spine.phantoms.makers import MAKERS, MakerStyle, SeriesStyle
 from nnunet_spine.phantoms.model import CaseSpec, Series
 from nnunet_spine.phantoms.study import Acquired
 
-_BODY_PART = {Region.CERVICAL: "CSPINE", Region.THORACIC: "TSPINE", Region.LUMBAR: "LSPINE"}
-_REGION_LETTER = {Region.CERVICAL: "C", Region.THORACIC: "T", Region.LUMBAR: "L"}
+_BODY_PART = {Region.CERVICAL: "CSPINE", Region.THORACIC: "TSPINE", Region.LUMBAR: "LSPINE", Region.UNKNOWN: "SPINE"}
+_REGION_LETTER = {Region.CERVICAL: "C", Region.THORACIC: "T", Region.LUMBAR: "L", Region.UNKNOWN: ""}
 _AGENTS = ("Gadovist", "DOTAREM", "ProHance", "Gd-DTPA")
 _MINUTES_PER_SERIES = 4
 _PROTON_MHZ_PER_TESLA = 42.577
@@ -171,7 +171,7 @@ def _pixels(dataset: Dataset, acquired: Acquired, case: CaseSpec, k: int) -> Non
 
 def _ds(value: float) -> str:
     """A decimal string of at most 16 characters."""
-    return format_number_as_ds(float(value) + 0.0)
+    return str(format_number_as_ds(float(value) + 0.0))
 
 
 def _one_or_many(values: Sequence[str]) -> str | list[str]:

@@ -21,7 +21,7 @@ _DRAWN_AT = "200000"
 
 def segmentation_dataset(
     source: Sequence[Dataset], mask: npt.NDArray[np.bool_], lesion: LesionSpec, identity: Identity
-) -> Any:  # noqa: ANN401 - highdicom has no types for mypy
+) -> Any:
     """Binary SEG with one segment, "intradural tumor".
 
     Parameters
@@ -67,7 +67,7 @@ def segmentation_dataset(
     return segmentation
 
 
-def _fix_identifiers_and_times(segmentation: Any, identity: Identity) -> None:  # noqa: ANN401
+def _fix_identifiers_and_times(segmentation: Any, identity: Identity) -> None:
     """Replace what the library takes from the clock or draws at random, so that equal seeds give equal files."""
     organization = identity.uid("dimension organization")
     for item in segmentation.DimensionOrganizationSequence:

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.images import Geometry
-from nnunet_spine.phantoms.fields import FloatArray
-from nnunet_spine.phantoms.model import GridSpec, LesionSpec
+from nnunet_spine.phantoms.fields import FloatArray, float32
+from nnunet_spine.phantoms.model import GridSpec
 
 _DECIMALS = 6
 """Decimals of positions and directions: what fits into a DICOM decimal string of 16 characters."""
@@ -18,9 +18,10 @@ _DECIMALS = 6
 SUBSAMPLES_ZYX = (3, 2, 2)
 """Points per voxel and axis that partial volume is computed from."""
 
-AXIAL_PIXELS = 112
+AXIAL_MM = 156.0
 AXIAL_PIXEL_MM = 1.4
 AXIAL_SPACING_MM = 5.0
+AXIAL_THICKNESS_MM = 4.0
 AXIAL_SLICES = 8
 
 
@@ -55,7 +56,7 @@ class SlicePoints:
         """Mean over the points of each voxel, as (rows, columns)."""
         n_z, n_y, n_x = self.subsamples_zyx
         blocks = values.reshape(n_z, self.rows, n_y, self.columns, n_x)
-        return blocks.mean(axis=(0, 2, 4), dtype=np.float32)
+        return float32(blocks.mean(axis=(0, 2, 4), dtype=np.float32))
 
 
 def sagittal_grid(grid: GridSpec) -> SeriesGrid:
@@ -71,15 +72,28 @@ def sagittal_grid(grid: GridSpec) -> SeriesGrid:
     return SeriesGrid(_centred(size, spacing, direction, np.array(grid.isocentre_mm)), grid.slice_thickness_mm)
 
 
-def axial_grid(grid: GridSpec, lesion: LesionSpec, canal_y_mm: float) -> SeriesGrid:
-    """Axial grid of a few slices around the tumor, from superior to inferior."""
+def axial_grid(
+    grid: GridSpec, *, along_mm: float, canal_y_mm: float, width_mm: float = AXIAL_MM, height_mm: float = AXIAL_MM
+) -> SeriesGrid:
+    """Axial grid of a few slices, from superior to inferior.
+
+    Parameters
+    ----------
+    grid
+        The sagittal grid, whose height is not exceeded.
+    along_mm, canal_y_mm
+        z of the middle slice, and y of the middle of each slice.
+    width_mm, height_mm
+        Size left-right and AP.
+    """
     half_height = grid.rows * grid.pixel_mm / 2
-    reach = max(half_height - AXIAL_SLICES * AXIAL_SPACING_MM / 2, 0.0)
-    centre = np.array([0.0, canal_y_mm, np.clip(lesion.along_mm, -reach, reach)]) + grid.isocentre_mm
+    slices = min(AXIAL_SLICES, int(2 * half_height / AXIAL_SPACING_MM))
+    reach = max(half_height - slices * AXIAL_SPACING_MM / 2, 0.0)
+    centre = np.array([0.0, canal_y_mm, np.clip(along_mm, -reach, reach)]) + grid.isocentre_mm
     direction = np.column_stack([[1.0, 0, 0], [0, 1.0, 0], [0, 0, -1.0]])
-    size = (AXIAL_PIXELS, AXIAL_PIXELS, AXIAL_SLICES)
+    size = (int(width_mm / AXIAL_PIXEL_MM), int(height_mm / AXIAL_PIXEL_MM), slices)
     spacing = (AXIAL_PIXEL_MM, AXIAL_PIXEL_MM, AXIAL_SPACING_MM)
-    return SeriesGrid(_centred(size, spacing, direction, centre), 4.0)
+    return SeriesGrid(_centred(size, spacing, direction, centre), AXIAL_THICKNESS_MM)
 
 
 def slice_points(

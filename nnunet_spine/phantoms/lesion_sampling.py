@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from math import pi
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from nnunet_spine.cases import Compartment, Region
 from nnunet_spine.phantoms.model import AnatomySpec, GridSpec, LesionSpec, Look, Nodule
 
-SMALLEST_ML = 0.13
+SMALLEST_ML = 0.17
 LARGEST_ML = 14.0
 """Volumes are log-uniform between these; rasterised references then lie within 0.1 and 15 ml."""
 
@@ -93,6 +94,24 @@ def sample_lesion(
     )
 
 
+def refit_lesion(lesion: LesionSpec, rng: np.random.Generator, *, anatomy: AnatomySpec, grid: GridSpec) -> LesionSpec:
+    """The same tumor, placed and cut to size for another field of view.
+
+    Parameters
+    ----------
+    lesion
+        What to fit.
+    rng
+        Source of its new proportions and place.
+    anatomy, grid
+        What it has to fit.
+    """
+    half_height = grid.rows * grid.pixel_mm / 2
+    half_axes, volume_ml = _half_axes(rng, lesion.compartment, lesion.volume_ml, 0.5 * half_height)
+    along = _along(rng, lesion.compartment, anatomy, half_height - half_axes[2] - _EDGE_MM)
+    return replace(lesion, half_axes_mm=half_axes, volume_ml=round(volume_ml, 3), along_mm=along)
+
+
 def _half_axes(
     rng: np.random.Generator, compartment: Compartment, volume_ml: float, room_mm: float
 ) -> tuple[tuple[float, float, float], float]:
@@ -110,8 +129,8 @@ def _along(rng: np.random.Generator, compartment: Compartment, anatomy: AnatomyS
     """Place along the canal: anywhere in view, but within the cord for an intramedullary tumor."""
     reach_mm = max(reach_mm, 0.0)
     lowest = -reach_mm
-    if compartment is Compartment.INTRAMEDULLARY and anatomy.region is Region.LUMBAR:
-        lowest = min(anatomy.conus_z_mm + 12.0, reach_mm)
+    if compartment is Compartment.INTRAMEDULLARY:
+        lowest = min(max(anatomy.conus_z_mm + 12.0, -reach_mm), reach_mm)
     return float(rng.uniform(lowest, reach_mm))
 
 

@@ -87,6 +87,6 @@ def lesion_body(spec: LesionSpec, profile: CanalProfile) -> LesionBody:
     u, v, z = np.meshgrid(*[axis + np.float32(c) for axis, c in zip(axes, centre, strict=True)], indexing="ij")
     cell_ml = float(np.prod([axis[1] - axis[0] for axis in axes])) / 1000
     ordered = np.sort(lesion_radius(spec, profile, u.ravel(), v.ravel(), z.ravel()))
-    wanted = max(int(round(spec.volume_ml / cell_ml)), 1)
+    wanted = max(round(spec.volume_ml / cell_ml), 1)
     level = float(min(ordered[min(wanted, ordered.size - 1)], _LARGEST_LEVEL))
     return LesionBody(spec, profile, level, volume_ml=float((ordered < level).sum()) * cell_ml)

@@ -15,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from nnunet_spine.cases import Compartment, Region
-from nnunet_spine.phantoms.lesion_sampling import sample_lesion
+from nnunet_spine.phantoms.lesion_sampling import SMALLEST_ML, sample_lesion
 from nnunet_spine.phantoms.makers import MAKERS
 from nnunet_spine.phantoms.model import AcquisitionSpec, AnatomySpec, CaseSpec, GridSpec, Maker
 
@@ -83,7 +83,7 @@ def _sample_case(number: int, seed: int) -> CaseSpec:
     if follow_up:
         study_rng = np.random.default_rng([seed, number, 1])
         grid = replace(grid, slices=_sample_grid(study_rng).slices, left_to_right=bool(study_rng.random() < 0.5))
-        lesion = replace(lesion, volume_ml=round(max(0.12, lesion.volume_ml * study_rng.uniform(0.4, 0.9)), 3))
+        lesion = replace(lesion, volume_ml=round(max(SMALLEST_ML, lesion.volume_ml * study_rng.uniform(0.4, 0.9)), 3))
         acquisition = _sample_acquisition(study_rng, acquisition.maker)
     patient_number = first - first // FOLLOW_UP_EVERY + 1
     return CaseSpec(number, patient_number, 1 + follow_up, anatomy, lesion, grid, acquisition)

@@ -9,13 +9,12 @@ import numpy as np
 
 from nnunet_spine.phantoms.anatomy import CanalPoints, canal_points, tissue_labels
 from nnunet_spine.phantoms.canal import CanalProfile, canal_profile
-from nnunet_spine.phantoms.fields import FloatArray, smooth_noise
+from nnunet_spine.phantoms.fields import FloatArray, float32, level_noise, smooth_noise
 from nnunet_spine.phantoms.grids import SeriesGrid, SlicePoints, axial_grid, sagittal_grid, slice_points
 from nnunet_spine.phantoms.lesions import LesionBody, lesion_body, lesion_radius
 from nnunet_spine.phantoms.model import CaseSpec, Series
 from nnunet_spine.phantoms.tissues import LESION_TISSUES, Tissue, signal_table
 
-_AXIAL_SUBSAMPLES = (3, 2, 2)
 _TAIL_RADIUS = 1.9
 _EDEMA_RADIUS = 1.9
 _SYRINX_CORD_SHARE = 0.45
@@ -39,7 +38,7 @@ class Content:
     @property
     def lesion_share(self) -> FloatArray:
         """Share of each voxel that is tumor, its core included, (z, y, x)."""
-        return self.shares[list(LESION_TISSUES)].sum(axis=0)
+        return float32(self.shares[list(LESION_TISSUES)].sum(axis=0))
 
 
 class AnalyticScene:
@@ -62,7 +61,9 @@ class AnalyticScene:
     def grid(self, series: Series) -> SeriesGrid:
         """Grid of a series."""
         if series is Series.AXIAL_T1:
-            return axial_grid(self.case.grid, self.case.lesion, self.case.anatomy.canal_y_mm)
+            return axial_grid(
+                self.case.grid, along_mm=self.case.lesion.along_mm, canal_y_mm=self.case.anatomy.canal_y_mm
+            )
         return sagittal_grid(self.case.grid)
 
     def signal(self, series: Series) -> FloatArray:
@@ -138,8 +139,7 @@ class AnalyticScene:
         x, y, z = points.x, points.y, points.z
         shape = (points.rows, points.columns)
         where = canal_points(self.case.anatomy, x, y, z)
-        per_level = np.random.default_rng([seed, 9]).normal(0, 1, 64).astype(np.float32)
-        level = per_level[(where.level.astype(np.int64) + 32) % 64]
+        level = level_noise(where.level, seed=seed, stream=9)
         fine = smooth_noise(x, y, z, seed=seed, stream=3, scale_mm=(2.5, 1.6, 1.6))
         broad = smooth_noise(x, y, z, seed=seed, stream=4, scale_mm=(9, 8, 10))
         streaks = smooth_noise(x, y + 0.3 * z, z, seed=seed, stream=5, scale_mm=(3, 2.2, 16))
@@ -168,8 +168,10 @@ def tissue_signal(content: Content, table: FloatArray, muscle_fat: float) -> Flo
     Array (z, y, x).
     """
     fine, broad, streaks, level = (content.textures[name] for name in ("fine", "broad", "streaks", "level"))
-    fat_in_muscle = np.clip((streaks + 0.5 * broad - 1.3 + 2.6 * muscle_fat) * 0.45, 0, 0.9)
-    muscle = table[Tissue.MUSCLE] * (1 + 0.06 * fine) * (1 - fat_in_muscle) + table[Tissue.FAT] * fat_in_muscle
+    fat_in_muscle = np.clip((streaks + 0.6 * broad - 1.0 + 2.6 * muscle_fat) * 0.5, 0, 0.9)
+    muscle = (
+        table[Tissue.MUSCLE] * (1 + 0.1 * fine + 0.06 * broad) * (1 - fat_in_muscle) + table[Tissue.FAT] * fat_in_muscle
+    )
     varied = {
         Tissue.MUSCLE: muscle,
         Tissue.MARROW: table[Tissue.MARROW] * np.clip(1 + 0.08 * level + 0.07 * fine + 0.08 * broad, 0.3, 2),
@@ -183,4 +185,4 @@ def tissue_signal(content: Content, table: FloatArray, muscle_fat: float) -> Flo
     signal = np.zeros(content.shares.shape[1:], np.float32)
     for tissue in Tissue:
         signal += content.shares[tissue] * varied.get(tissue, table[tissue])
-    return np.clip(signal, 0, None).astype(np.float32)
+    return float32(np.clip(signal, 0, None))

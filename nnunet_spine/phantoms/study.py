@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_spine.phantoms.acquisition import coil_field, rician, stored_values
+from nnunet_spine.phantoms.acquisition import StoredArray, coil_field, rician, stored_values
 from nnunet_spine.phantoms.fields import FloatArray
 from nnunet_spine.phantoms.grids import SeriesGrid, slice_points
 from nnunet_spine.phantoms.makers import MAKERS
@@ -21,8 +21,13 @@ FEWEST_VOXELS = 8
 class Scene(Protocol):
     """What can be imaged: an analytic anatomy, or a real volume with a tumor in it."""
 
-    case: CaseSpec
-    adds_scanner: bool
+    @property
+    def case(self) -> CaseSpec:
+        """The case shown."""
+
+    @property
+    def adds_scanner(self) -> bool:
+        """Whether coil field and noise are still to be added."""
 
     def grid(self, series: Series) -> SeriesGrid:
         """Grid of a series."""
@@ -40,7 +45,7 @@ class Acquired:
 
     series: Series
     grid: SeriesGrid
-    stored: npt.NDArray[np.uint16] | npt.NDArray[np.int16]
+    stored: StoredArray
 
 
 def acquire(scene: Scene, series: Series) -> Acquired:
