@@ -70,8 +70,8 @@ def _print_tables(evaluation: Evaluation, *, with_source_deck: bool) -> None:
 
     print(format_table(tables.HEADER, tables.table_rows(evaluation)))
     print()
-    for note in tables.table_notes(evaluation):
-        print_paragraph(note)
+    print_paragraph(tables.average_note(evaluation))
+    print_paragraph(tables.definitions(evaluation.criterion))
     if with_source_deck:
         from nnunet_spine.evaluation import source_deck
 

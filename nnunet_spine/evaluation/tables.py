@@ -50,19 +50,22 @@ def table_rows(evaluation: Evaluation) -> list[tuple[str, ...]]:
     return [*folds, ("average", str(evaluation.pooled.cases), percent(mean.sensitivity), *dice_cells(mean))]
 
 
-def table_notes(evaluation: Evaluation) -> list[str]:
-    """Sentences that define the figures of the table."""
+def average_note(evaluation: Evaluation) -> str:
+    """What the average row is, and the figures of all cases together."""
     cases, sensitivity, overall, true_positive = group_cells(evaluation.pooled)
-    average = (
+    return (
         f"Average: plain mean of the fold values. Pooled over all {cases} cases: sensitivity {sensitivity}, "
         f"Dice {overall}, true-positive Dice {true_positive}."
     )
-    definitions = (
-        f"± is the SD with ddof {PROTOCOL.dice_sd_ddof}. Criterion: {CRITERION_TEXTS[evaluation.criterion]}; a patient "
+
+
+def definitions(criterion: Criterion) -> str:
+    """Sentences that define the figures of the table."""
+    return (
+        f"± is the SD with ddof {PROTOCOL.dice_sd_ddof}. Criterion: {CRITERION_TEXTS[criterion]}; a patient "
         "is detected when any of its cases is. Sensitivity counts patients within a fold. A missing, empty or unusable "
         "prediction is a miss with Dice 0."
     )
-    return [average, definitions]
 
 
 COMPARISON_HEADER = ("fold", "model", "sensitivity", "overall Dice", "true-positive Dice")

@@ -1,0 +1,128 @@
+"""The strip plot of Dice: a dot for each case, by fold and model."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from nnunet_spine.evaluation.results import CaseResult, Evaluation
+
+MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Of the Okabe-Ito palette, which those with a colour vision deficiency can tell apart."""
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+_BIN = 0.04
+_SIZE_INCHES = (5.6, 3.4)
+_DOTS_PER_INCH = 180
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of the plot besides the models'."""
+
+    ink: str
+    grid: str
+    background: str
+
+
+@dataclass(frozen=True)
+class Style:
+    """How the cases of a model are drawn."""
+
+    colour: str
+    marker: str
+
+
+LIGHT = Theme("#1f2428", "#d5dade", "#ffffff")
+DARK = Theme("#e6e9ec", "#3d444b", "#1b1f23")
+
+
+def strip_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
+    """PNG of the plot; equal inputs give equal bytes.
+
+    Parameters
+    ----------
+    models
+        Evaluation by the key of a model.
+    theme
+        Colours.
+    """
+    figure = Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained", facecolor=theme.background)
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot(facecolor=theme.background)
+    folds = sorted({k for evaluation in models.values() for k in evaluation.fold_numbers})
+    width = 0.8 / len(models)
+    for i, (key, evaluation) in enumerate(models.items()):
+        style = Style(MODEL_COLOURS[i % len(MODEL_COLOURS)], MARKERS[i % len(MARKERS)])
+        axes.plot([], [], linestyle="", label=key, color=style.colour, marker=style.marker)
+        for place, fold in enumerate(folds):
+            centre = place - 0.4 + (i + 0.5) * width
+            _draw_strip(axes, centre, width, [r for r in evaluation.results if r.fold == fold], style)
+    _dress(axes, folds, theme, with_legend=len(models) > 1)
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
+
+
+def swarm(values: Sequence[float], width: float) -> list[float]:
+    """Sideways offset of each value, so that near values stand beside one another; symmetric within `width`.
+
+    Parameters
+    ----------
+    values
+        Dice, 0 to 1.
+    width
+        In units of the axis.
+    """
+    bins: dict[int, list[int]] = {}
+    for index in sorted(range(len(values)), key=lambda i: values[i]):
+        bins.setdefault(int(values[index] / _BIN), []).append(index)
+    fullest = max(map(len, bins.values()), default=1)
+    step = min(0.09, 0.9 * width / fullest)
+    offsets = [0.0] * len(values)
+    for members in bins.values():
+        for place, index in enumerate(members):
+            offsets[index] = (place - (len(members) - 1) / 2) * step
+    return offsets
+
+
+def _draw_strip(axes: Axes, centre: float, width: float, results: Sequence[CaseResult], style: Style) -> None:
+    judged = [(r.dice, bool(r.detected)) for r in results if r.dice is not None]
+    if not judged:
+        return
+    values = [value for value, _ in judged]
+    for (value, detected), offset in zip(judged, swarm(values, width), strict=True):
+        face = style.colour if detected else "none"
+        axes.plot(
+            centre + offset,
+            value,
+            marker=style.marker,
+            markersize=5,
+            markerfacecolor=face,
+            markeredgecolor=style.colour,
+            alpha=0.85,
+            linestyle="",
+            clip_on=False,
+            zorder=3,
+        )
+    mean = sum(values) / len(values)
+    axes.plot([centre - 0.42 * width, centre + 0.42 * width], [mean, mean], color=style.colour, linewidth=2, zorder=2)
+
+
+def _dress(axes: Axes, folds: Sequence[int], theme: Theme, *, with_legend: bool) -> None:
+    axes.set_xticks(range(len(folds)), [f"fold {k}" for k in folds], color=theme.ink)
+    axes.set_xlim(-0.5, max(len(folds), 1) - 0.5)
+    axes.set_ylim(-0.04, 1.0)
+    axes.set_ylabel("Dice", color=theme.ink)
+    axes.tick_params(colors=theme.ink, length=0)
+    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if with_legend:
+        axes.legend(frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0, 1), ncols=6)
