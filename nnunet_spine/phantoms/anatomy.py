@@ -150,48 +150,58 @@ def _vertebrae(anatomy: AnatomySpec, points: CanalPoints, sac_ap: FloatArray, la
 def _arches(
     anatomy: AnatomySpec, points: CanalPoints, sac_ap: FloatArray, sac_lateral: FloatArray, labels: Labels
 ) -> None:
-    """Laminae, spinous processes with the ligaments between, pedicles, and foramina with fat and veins."""
+    """Laminae, spinous processes with the ligaments between, pedicles, and foramina with fat."""
     behind = points.v - sac_ap
     near = (
-        (behind > -2 * anatomy.sac_half_ap_mm - 6) & (behind < anatomy.spinous_length_mm + 8) & (np.abs(points.u) < 28)
+        (behind > -2 * anatomy.sac_half_ap_mm - 6)
+        & (behind < 1.2 * anatomy.spinous_length_mm + 2)
+        & (np.abs(points.u) < 28)
     )
-    behind, u, along = behind[near], points.u[near], points.along[near]
-    lateral = np.abs(u) - sac_lateral[near]
+    behind, aside = behind[near], np.abs(points.u[near])
+    lateral = aside - sac_lateral[near]
     local = labels[near]
     pitch = np.float32(anatomy.pitch_mm)
-    lowered = (along + np.clip(behind, 0, None) * np.float32(anatomy.spinous_tilt)) / pitch + np.float32(
-        anatomy.pitch_phase
-    )
-    phase = lowered - np.floor(lowered)
-    offset = np.abs(phase - 0.3) * pitch
+    descent = np.clip(behind, 0, None) * np.float32(anatomy.spinous_tilt)
+    lowered = (points.along[near] + descent) / pitch + np.float32(anatomy.pitch_phase)
+    level = np.floor(lowered)
+    offset = np.abs(lowered - level - np.float32(0.3)) * pitch
     offset = np.minimum(offset, pitch - offset)
-    roof = behind + 0.25 * np.abs(u)
-    in_roof = (roof > 0.4) & (behind > -1) & (lateral < 8)
-    local[in_roof & (roof < 3.2)] = Tissue.FAT
-    lamina_half = 0.3 * pitch
-    lamina = in_roof & (roof > 2.6) & (roof < 8.5) & (offset < lamina_half) & (np.abs(u) < 16)
-    _bone(local, lamina, (offset < lamina_half - CORTEX_MM) & (roof > 3.6) & (roof < 7.5))
-    flavum = in_roof & (roof > 2.4) & (roof < 4.6) & ~lamina & (np.abs(u) > 0.8)
-    local[flavum] = Tissue.LIGAMENT
-    own = level_noise(np.floor(lowered), seed=anatomy.texture_seed, stream=11)
-    length = np.float32(anatomy.spinous_length_mm) * (1 + 0.13 * np.clip(own, -2, 1))
-    outward = np.clip(behind / length, 0, 1)
-    process_half = (0.2 + 0.02 * own + 0.1 * outward * outward) * pitch
-    # The ends are round.
-    process_half = process_half * np.sqrt(np.clip(1 - np.clip((outward - 0.75) / 0.25, 0, 1) ** 2, 0.05, 1))
-    width = 2.4 + 1.6 * outward
-    middle = (behind > 4) & (behind < length) & (np.abs(u) < width)
-    local[middle & (offset >= process_half) & (np.abs(u) < 1.6)] = Tissue.LIGAMENT
-    local[middle & (offset >= process_half + 2) & (np.abs(u) < 1.2)] = Tissue.FAT
-    process = middle & (offset < process_half)
-    core = (offset < process_half - CORTEX_MM) & (np.abs(u) < width - CORTEX_MM)
-    _bone(local, process, core & (behind < length - CORTEX_MM))
+    _laminae(behind, aside, (behind > -1) & (lateral < 8), offset, 0.3 * anatomy.pitch_mm, local)
+    own = level_noise(level, seed=anatomy.texture_seed, stream=11)
+    _spinous_processes(anatomy, behind, aside, offset, own, local)
     side = (lateral > 0.6) & (lateral < 9) & (behind < 3) & (behind > -2 * anatomy.sac_half_ap_mm - 3)
     local[side & (lateral < 7)] = Tissue.FAT
-    body_offset = np.abs(points.phase[near] - 0.55) * pitch
-    pedicle = side & (body_offset < 0.2 * pitch)
-    _bone(local, pedicle, body_offset < 0.2 * pitch - CORTEX_MM)
+    from_pedicle = np.abs(points.phase[near] - np.float32(0.55)) * pitch
+    _bone(local, side & (from_pedicle < 0.2 * pitch), from_pedicle < 0.2 * pitch - CORTEX_MM)
     labels[near] = local
+
+
+def _laminae(
+    behind: FloatArray, aside: FloatArray, over_sac: Mask, offset: FloatArray, half_mm: float, local: Labels
+) -> None:
+    """Roof of the canal: posterior epidural fat, laminae, and the yellow ligament between them."""
+    roof = behind + np.float32(0.25) * aside
+    over_sac = over_sac & (roof > 0.4)
+    local[over_sac & (roof < 3.2)] = Tissue.FAT
+    lamina = over_sac & (roof > 2.6) & (roof < 8.5) & (offset < half_mm) & (aside < 16)
+    _bone(local, lamina, (offset < half_mm - CORTEX_MM) & (roof > 3.6) & (roof < 7.5))
+    local[over_sac & (roof > 2.4) & (roof < 4.6) & ~lamina & (aside > 0.8)] = Tissue.LIGAMENT
+
+
+def _spinous_processes(
+    anatomy: AnatomySpec, behind: FloatArray, aside: FloatArray, offset: FloatArray, own: FloatArray, local: Labels
+) -> None:
+    """Processes of varying length and height with round ends, and ligaments and fat between; `own` varies by level."""
+    length = np.float32(anatomy.spinous_length_mm) * (1 + np.float32(0.13) * np.clip(own, -2, 1))
+    outward = np.clip(behind / length, 0, 1)
+    round_end = np.sqrt(np.clip(1 - np.clip((outward - 0.75) / 0.25, 0, 1) ** 2, 0.05, 1))
+    half = (0.2 + 0.02 * own + 0.1 * outward * outward) * round_end * np.float32(anatomy.pitch_mm)
+    width = 2.4 + 1.6 * outward
+    middle = (behind > 4) & (behind < length) & (aside < width)
+    local[middle & (offset >= half) & (aside < 1.6)] = Tissue.LIGAMENT
+    local[middle & (offset >= half + 2) & (aside < 1.2)] = Tissue.FAT
+    core = (offset < half - CORTEX_MM) & (aside < width - CORTEX_MM) & (behind < length - CORTEX_MM)
+    _bone(local, middle & (offset < half), core)
 
 
 def _bone(local: Labels, whole: Mask, core: Mask) -> None:

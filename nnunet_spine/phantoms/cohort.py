@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from nnunet_spine.cases import CASES_FILE, Split
-from nnunet_spine.errors import BadInput, NotWritable
+from nnunet_spine.errors import BadInput, NotWritable, WorkFailed
 from nnunet_spine.files import read_json, staged_folder, write_csv
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, write_manifest
 from nnunet_spine.phantoms.backgrounds import BackgroundSet, background_hashes, find_backgrounds, read_background
@@ -36,6 +37,8 @@ GENERATOR = 1
 
 _MOST_CASES = 5000
 _FEWEST_FOR_POOL = 6
+_FACTS = ("cases", "patients", "files", "megabytes", "smallest_ml", "largest_ml")
+"""Fields of a summary that the manifest keeps."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ def write_cohort(
         Where `cases` or `seed` cannot be, or `background` holds no usable volume.
     NotWritable
         Where `output` holds something else, or cannot be written.
+    WorkFailed
+        Where a worker process stops.
     """
     if not 1 <= cases <= _MOST_CASES:
         raise BadInput(f"A cohort of {cases} cases was asked for. Choose between 1 and {_MOST_CASES}.")
@@ -110,19 +115,36 @@ def write_cohort(
     earlier = _earlier_cohort(output, parameters, inputs)
     if earlier is not None:
         return replace(earlier, unused_backgrounds=backgrounds.unused)
+    summary = _staged(output, sample_cohort(cases, seed), backgrounds.paths, parameters, inputs, progress)
+    return replace(summary, unused_backgrounds=backgrounds.unused)
+
+
+def _staged(
+    output: Path,
+    specs: Sequence[CaseSpec],
+    backgrounds: Sequence[Path],
+    parameters: dict[str, Any],
+    inputs: dict[str, str],
+    progress: Progress,
+) -> CohortSummary:
     try:
         with staged_folder(output) as staging:
-            jobs = [_job(staging, case, seed, backgrounds.paths) for case in sample_cohort(cases, seed)]
+            jobs = [_job(staging, case, parameters["seed"], backgrounds) for case in specs]
             written = _write_cases(jobs, progress)
             write_csv(staging / CASES_FILE, COHORT_COLUMNS, [case.row for case in written])
             summary = _summary(output, written)
             manifest = make_manifest(STEP, parameters=parameters, inputs=inputs)
             write_manifest(staging, {**manifest, "summary": _facts(summary)})
+    except BrokenProcessPool as error:
+        raise WorkFailed(
+            "A worker process stopped before its case was written; nothing was kept. Usually memory ran out: run "
+            "again on fewer CPUs (taskset -c 0 ...) or with more memory."
+        ) from error
+    except NotWritable:
+        raise
     except OSError as error:
-        if isinstance(error, NotWritable):
-            raise
         raise NotWritable(f"Cannot write the cohort to {output}: {error.strerror or error}.") from error
-    return replace(summary, unused_backgrounds=backgrounds.unused)
+    return summary
 
 
 def _earlier_cohort(output: Path, parameters: dict[str, Any], inputs: dict[str, str]) -> CohortSummary | None:
@@ -137,19 +159,18 @@ def _earlier_cohort(output: Path, parameters: dict[str, Any], inputs: dict[str, 
             f"{output} holds another cohort or something else: its {MANIFEST_FILE} does not name this one's "
             "number of cases, seed and background. Remove the folder, or choose another place."
         )
-    facts = manifest["summary"]
+    facts = manifest.get("summary")
     found = sum(1 for file in output.rglob("IM*") if file.is_file())
-    if found != facts["files"]:
+    if not isinstance(facts, dict) or set(facts) != set(_FACTS) or found != facts["files"]:
         raise NotWritable(
-            f"{output} holds {found} of this cohort's {facts['files']} DICOM files: some were removed or added. "
-            "Remove the folder and run again."
+            f"{output} holds {found} DICOM files, which is not what its {MANIFEST_FILE} names: some were removed or "
+            "added. Remove the folder and run again."
         )
     return CohortSummary(folder=output, already_there=True, **facts)
 
 
 def _facts(summary: CohortSummary) -> dict[str, Any]:
-    names = ("cases", "patients", "files", "megabytes", "smallest_ml", "largest_ml")
-    return {name: getattr(summary, name) for name in names}
+    return {name: getattr(summary, name) for name in _FACTS}
 
 
 def _summary(output: Path, written: Sequence[_Written]) -> CohortSummary:

@@ -117,7 +117,7 @@ def _sample_grid(rng: np.random.Generator) -> GridSpec:
         slice_spacing_mm=spacing,
         slice_thickness_mm=round(spacing * float(rng.choice([0.9, 10 / 11])), 2),
         turn_degrees=round(float(rng.uniform(-6, 6)) if oblique else 0.0, 2),
-        tilt_degrees=round(float(rng.uniform(-5, 5)) if oblique else 0.0, 2),
+        tilt_degrees=round(float(rng.uniform(-3.5, 3.5)) if oblique else 0.0, 2),
         left_to_right=bool(rng.random() < 0.5),
         isocentre_mm=(
             round(float(rng.uniform(-8, 8)), 2),
@@ -139,7 +139,7 @@ def _sample_anatomy(rng: np.random.Generator, region: Region, grid: GridSpec) ->
         **drawn,
         curve_apex_mm=float(rng.uniform(-0.25, 0.25) * half_height),
         canal_y_mm=float(rng.uniform(-8, 14)),
-        scoliosis_mm=float(rng.gamma(1.2, 1.2)),
+        scoliosis_mm=min(float(rng.gamma(1.2, 1.2)), 4.0),
         scoliosis_phase=float(rng.uniform(0, 2 * pi)),
         pitch_phase=float(rng.random()),
         conus_z_mm=float(rng.uniform(0.0, 0.35) * half_height) if region is Region.LUMBAR else -inf,
