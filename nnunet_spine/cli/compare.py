@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_spine.cli.options import add_json
+
 if TYPE_CHECKING:
     from nnunet_spine.evaluation.compare import Comparison
 
@@ -23,7 +25,7 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--labels", nargs="+", help="name of each model; default: the name of its folder")
     parser.add_argument("--note", action="append", default=[], help="caveat to show on top; may be repeated")
     parser.add_argument("--output", type=Path, required=True, help="folder for comparison.json and paired.csv")
-    parser.add_argument("--json", action="store_true", help="print comparison.json instead of tables")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -43,11 +45,12 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(comparison.to_json())
     else:
-        _print_tables(comparison)
+        print_comparison(comparison)
     return 0
 
 
-def _print_tables(comparison: Comparison) -> None:
+def print_comparison(comparison: Comparison) -> None:
+    """Print the models fold by fold, and each against the first case by case."""
     from nnunet_spine.cli.console import format_table, print_paragraph
     from nnunet_spine.evaluation import tables
     from nnunet_spine.evaluation.compare import NO_TEST

@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from nnunet_spine.cli.options import add_json
+
 if TYPE_CHECKING:
     from nnunet_spine.evaluation.results import Evaluation
 
@@ -32,7 +34,7 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument(
         "--compare-with-source-deck", action="store_true", help="print the source deck's published table too"
     )
-    parser.add_argument("--json", action="store_true", help="print evaluation.json instead of the table")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -44,27 +46,24 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.evaluation.output import write_evaluation
     from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest
-    from nnunet_spine.progress import silent
 
     inputs = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
-    if arguments.json:
-        evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=silent)
-    else:
-        with progress_bar("evaluate") as progress:
-            evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=progress)
+    with progress_bar("evaluate", visible=not arguments.json) as progress:
+        evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=progress)
     parameters = {"criterion": evaluation.criterion.value}
     manifest = make_manifest("evaluate", parameters=parameters, inputs={k: sha256(p) for k, p in inputs.items()})
     write_evaluation(arguments.output, evaluation, manifest)
     if arguments.json:
         print_json(evaluation.to_json())
     else:
-        _print_tables(evaluation, with_source_deck=arguments.compare_with_source_deck)
+        print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
     return _report(evaluation)
 
 
-def _print_tables(evaluation: Evaluation, *, with_source_deck: bool) -> None:
+def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) -> None:
+    """Print the source deck's table with our figures, and the published one beside it where that is wanted."""
     from nnunet_spine.cli.console import format_table, print_paragraph
     from nnunet_spine.evaluation import tables
 
