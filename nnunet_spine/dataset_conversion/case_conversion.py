@@ -19,8 +19,9 @@ from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.references import on_grid, read_reference
 from nnunet_spine.dataset_conversion.sources import SourceCase
-from nnunet_spine.errors import BadInput, NotFound, WorkFailed
-from nnunet_spine.images import Volume, is_volume_file, read_volume, reorient, write_volume
+from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
+from nnunet_spine.errors import WorkFailed
+from nnunet_spine.images import Volume, is_volume_file, reorient, write_volume
 from nnunet_spine.progress import Progress
 
 
@@ -85,7 +86,7 @@ def convert_case(job: Job) -> Outcome:
     where = job.source.where
     try:
         image = reorient(_read_image(job.source.image))
-        check_values(image.array)
+        check_contrast(image.array)
         reference = on_grid(read_reference(job.source.reference), image.geometry)
     except Unusable as unusable:
         return Outcome(None, (unusable.at(where),))
@@ -96,27 +97,11 @@ def convert_case(job: Job) -> Outcome:
 
 
 def _read_image(files: Sequence[Path]) -> Volume:
-    if not is_volume_file(files[0]):
-        return read_series(files)
-    try:
-        return read_volume(files[0])
-    except (BadInput, NotFound) as failure:
-        raise Unusable("the image cannot be read", "a scalar 3D NIfTI, NRRD or MHA", "Export it again") from failure
+    return read_finite_volume(files[0], "image") if is_volume_file(files[0]) else read_series(files)
 
 
-def check_values(values: npt.NDArray[Any]) -> None:
-    """Check that an image is finite and not constant.
-
-    Raises
-    ------
-    Unusable
-        Saying what was found.
-    """
-    finite = np.isfinite(values)
-    if not finite.all():
-        raise Unusable(
-            f"an image with {int((~finite).sum())} voxels that are not finite", "numbers", "Export the image again"
-        )
+def check_contrast(values: npt.NDArray[Any]) -> None:
+    """Check that an image is not constant; `Unusable` where it is."""
     if values.min() == values.max():
         raise Unusable("a constant image", "an image with contrast", "Check that the right series was exported")
 

@@ -146,6 +146,8 @@ def convert(
         Where another data set is in the way, or an output folder cannot be written.
     """
     target = Target(dataset, name, raw, preprocessed)
+    if seed < 0:
+        raise BadInput(f"The seed is {seed}. Expected a whole number that is not negative.")
     mapping = mapping or private_mapping.default_path(raw, target.full_name)
     check_number_is_free(target, [folder for folder in (raw, preprocessed, results) if folder])
     private_mapping.check_place(mapping, [target.folder, target.preprocessed_folder])

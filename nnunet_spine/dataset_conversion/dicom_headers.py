@@ -169,9 +169,9 @@ def group_files(folder: Path, files: Iterable[Path], *, progress: Progress = sil
         except HEADER_ERRORS:
             damaged.append(path.relative_to(folder).as_posix())
             continue
-        if text_of(header, "SOPClassUID") == DIRECTORY_STORAGE or not text_of(header, "SOPClassUID"):
+        if text_of(header.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_STORAGE:
             continue
-        if not uid:
+        if not uid or not text_of(header, "SOPClassUID"):
             damaged.append(path.relative_to(folder).as_posix())
             continue
         grouped[uid].append(path)

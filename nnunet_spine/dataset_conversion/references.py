@@ -16,8 +16,8 @@ from nnunet_spine.dataset_conversion.dicom_headers import text_of
 from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.vocabulary import speaks_of_tumor
-from nnunet_spine.errors import BadInput, NotFound
-from nnunet_spine.images import Geometry, Volume, is_volume_file, read_volume
+from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
+from nnunet_spine.images import Geometry, Volume, is_volume_file
 
 MOST_LABELS = 20
 """A reference with more distinct values than this is an image."""
@@ -108,14 +108,9 @@ def volume_of_segments(segmentation: Any, numbers: Sequence[int]) -> Volume:
 
 
 def _read_mask(path: Path) -> Reference:
-    try:
-        volume = read_volume(path)
-    except (BadInput, NotFound) as failure:
-        raise Unusable(
-            "the reference cannot be read as a volume", "a scalar 3D NIfTI, NRRD or MHA", "Export it again"
-        ) from failure
-    mask, note = binary(volume.array)
-    return Reference(Volume(mask, volume.geometry), (note,) if note else ())
+    volume = read_finite_volume(path, "reference")
+    mask, told = binary(volume.array)
+    return Reference(Volume(mask, volume.geometry), (told,) if told else ())
 
 
 def binary(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
@@ -124,20 +119,20 @@ def binary(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
     Raises
     ------
     Unusable
-        Where a value is not finite, or there are too many different ones for a mask.
+        Where there are too many different values for a mask.
     """
     values = np.unique(labels)
-    if not np.isfinite(values).all() or len(values) > MOST_LABELS:
+    if len(values) > MOST_LABELS:
         raise Unusable(
-            f"a reference with {len(values)} different values" if np.isfinite(values).all() else "a reference with NaN",
+            f"a reference with {len(values)} different values",
             "a mask: 0 for background, another value for tumor",
             "Check that the reference is not the image",
         )
     nonzero = values[values != 0]
-    note = ""
+    told = ""
     if len(nonzero) and not np.array_equal(nonzero, [1]):
-        note = f"the reference holds the values {', '.join(f'{v:g}' for v in nonzero)}; all but 0 were taken as tumor"
-    return (labels != 0).astype(np.uint8), note
+        told = f"the reference holds the values {', '.join(f'{v:g}' for v in nonzero)}; all but 0 were taken as tumor"
+    return (labels != 0).astype(np.uint8), told
 
 
 def on_grid(reference: Reference, grid: Geometry) -> Reference:

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunet_spine.cases import Compartment, Region, Split
+from nnunet_spine.dataset_conversion.case_list import read_case_list
+from nnunet_spine.errors import BadInput, NotFound
+
+HEADER = "patient,image,reference,compartment,tumor_type,split,maker,field_strength,region"
+
+
+def rewrite(cases: Path, *rows: str, header: str = HEADER) -> Path:
+    cases.write_text("\n".join([header, *rows]) + "\n")
+    return cases
+
+
+def test_columns_are_honoured(volumes: Path) -> None:
+    rewrite(volumes, " p1 ,i0.nii.gz,r0.nii.gz,Intramedullary,Ependymoma,test,Siemens Healthineers,3,Cervical")
+    (case,) = read_case_list(volumes).cases
+    assert case.split is Split.TEST
+    assert case.details.compartment is Compartment.INTRAMEDULLARY
+    assert (case.details.tumor_type, case.details.maker) == ("ependymoma", "SIEMENS")
+    assert (case.details.field_strength, case.details.region) == (3.0, Region.CERVICAL)
+
+
+def test_three_columns_are_enough(volumes: Path) -> None:
+    (case,) = read_case_list(rewrite(volumes, "p,i0.nii.gz,r0.nii.gz", header="patient,image,reference")).cases
+    assert case.details.compartment is Compartment.UNKNOWN
+    assert case.split is Split.TRAIN
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_a_dicom_image_is_a_folder_or_any_file_of_it(make: Any, volumes: Path, one_file: bool) -> None:
+    folder = volumes.parent
+    tags = {"Manufacturer": "TOSHIBA", "SeriesDescription": "L-SPINE"}
+    paths = make.write_study(folder / "s", make.Plan(make.asymmetric(), tags=tags), make.blob())
+    image = paths[3].relative_to(folder) if one_file else "s/SER5"
+    (case,) = read_case_list(rewrite(volumes, f"p,{image},s/SEG5,,,,,,")).cases
+    assert sorted(case.image) == sorted(paths)
+    assert (case.details.maker, case.details.region) == ("Canon", Region.LUMBAR)
+    assert case.details.tumor_type == "ependymoma"
+
+
+def test_other_files_beside_a_series_do_not_matter(make: Any, volumes: Path) -> None:
+    folder = volumes.parent / "mixed"
+    first = make.write_datasets(folder, make.datasets_of(make.Plan(make.asymmetric())))
+    renamed = [path.rename(path.with_name(f"A{path.name}")) for path in first]
+    make.write_datasets(folder, make.datasets_of(make.Plan(make.asymmetric(), number=6)))
+    (folder / "notes.txt").write_text("x")
+    (case,) = read_case_list(rewrite(volumes, f"p,mixed/{renamed[0].name},r0.nii.gz,,,,,,")).cases
+    assert sorted(case.image) == sorted(renamed)
+    with pytest.raises(BadInput, match="folder with 2 MR series"):
+        read_case_list(rewrite(volumes, "p,mixed,r0.nii.gz,,,,,,"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("p,none.nii.gz,r0.nii.gz,,,,,,", "row 3: the image does not exist"),
+        ("p,i0.nii.gz,none.nii.gz,,,,,,", "row 3: the reference does not exist"),
+        ("p,note.txt,r0.nii.gz,,,,,,", "row 3: the image is neither a volume"),
+        ("p,i0.nii.gz,note.txt,,,,,,", "row 3: the reference is neither a volume"),
+        ("p,fake.nii.gz,r0.nii.gz,,,,,,", "row 3: the image is named like a volume but cannot be read"),
+        ("p,i0.nii.gz,fake.nii.gz,,,,,,", "row 3: the reference is named like a volume but cannot be read"),
+        ("p,flat.nii.gz,r0.nii.gz,,,,,,", "row 3: the image has 4 dimensions"),
+        (",i0.nii.gz,r0.nii.gz,,,,,,", "row 3: patient is empty"),
+        ("p,,r0.nii.gz,,,,,,", "row 3: image is empty"),
+        ("p,i0.nii.gz,r0.nii.gz,somewhere,,,,,", "row 3: compartment is"),
+        ("p,i0.nii.gz,r0.nii.gz,,,validate,,,", "row 3: split is"),
+        ("p,i0.nii.gz,r0.nii.gz,,,,,strong,", "row 3: field_strength is no number"),
+        ("p,i0.nii.gz,r0.nii.gz,,,,,-1,", "row 3: field_strength is no number"),
+        ("p,i0.nii.gz,r0.nii.gz,,,,,nan,", "row 3: field_strength is no number"),
+        ("p,i0.nii.gz,r0.nii.gz,,O'Hara 1962!,,,,", "row 3: tumor_type is not a plain term"),
+        ("p,i0.nii.gz,r0.nii.gz,,,,,,toe", "row 3: region is"),
+        ("q,i1.nii.gz,r0.nii.gz,,,,,,", "row 3: its image is also that of row 2"),
+        ("first,i0.nii.gz,r0.nii.gz,,,test,,,", "row 2 and row 3: one patient is in train and in test"),
+        ("p,i0.nii.gz,r0.nii.gz,,,,,,,,", "more fields than the header"),
+        ("p,empty,r0.nii.gz,,,,,,", "row 3: the image is a folder with 0 MR series"),
+        ("p,i0.nii.gz,empty,,,,,,", "row 3: the reference is a folder with 0 DICOM SEG files"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_named(volumes: Path, row: str, message: str) -> None:
+    folder = volumes.parent
+    (folder / "empty").mkdir()
+    (folder / "note.txt").write_text("some text")
+    (folder / "fake.nii.gz").write_text("some text")
+    sitk.WriteImage(
+        sitk.GetImageFromArray(np.zeros((2, 2, 2, 2), np.float32), isVector=False), str(folder / "flat.nii.gz")
+    )
+    rewrite(volumes, "First,i1.nii.gz,r1.nii.gz,,,,,,", row)
+    with pytest.raises(BadInput, match=message) as caught:
+        read_case_list(volumes)
+    assert str(folder) not in str(caught.value)
+
+
+def test_a_missing_column_is_named_without_the_path(volumes: Path) -> None:
+    with pytest.raises(BadInput, match=r"^cases\.csv has no column reference"):
+        read_case_list(rewrite(volumes, "p,i0.nii.gz", header="patient,image"))
+
+
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00binary\x00"])
+def test_a_file_that_is_no_list_is_refused(volumes: Path, content: bytes) -> None:
+    volumes.write_bytes(content)
+    with pytest.raises(BadInput):
+        read_case_list(volumes)
+
+
+def test_a_list_without_rows_is_refused(volumes: Path) -> None:
+    with pytest.raises(BadInput, match="no row"):
+        read_case_list(rewrite(volumes))
+
+
+def test_an_absent_list_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        read_case_list(tmp_path / "cases.csv")
