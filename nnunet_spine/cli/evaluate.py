@@ -43,17 +43,19 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.cases import read_cases, read_splits
     from nnunet_spine.cli.console import print_json, progress_bar
     from nnunet_spine.evaluation.evaluate import evaluate
-    from nnunet_spine.evaluation.output import write_evaluation
+    from nnunet_spine.evaluation.output import hash_masks, write_evaluation
     from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest
 
-    inputs = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
     with progress_bar("evaluate", visible=not arguments.json) as progress:
         evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=progress)
+    tables = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
+    inputs = {name: sha256(path) for name, path in tables.items()}
+    inputs |= hash_masks(arguments.reference, arguments.predictions, folds)
     parameters = {"criterion": evaluation.criterion.value}
-    manifest = make_manifest("evaluate", parameters=parameters, inputs={k: sha256(p) for k, p in inputs.items()})
+    manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs)
     write_evaluation(arguments.output, evaluation, manifest)
     if arguments.json:
         print_json(evaluation.to_json())

@@ -201,6 +201,8 @@ def _without_cases(evaluation: Evaluation) -> dict[str, Any]:
 
 def _first_difference(a: Evaluation, b: Evaluation) -> str:
     """What keeps two evaluations from being paired, or ""."""
+    if a.fold_numbers != b.fold_numbers:
+        return f"their folds are {list(a.fold_numbers)} and {list(b.fold_numbers)}"
     if a.criterion.value != b.criterion.value:
         return f"their criteria are {a.criterion} and {b.criterion}"
     ours, theirs = ({r.case: r for r in e.results} for e in (a, b))

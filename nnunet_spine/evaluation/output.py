@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from nnunet_spine.cases import Fold
+from nnunet_spine.errors import NotWritable
+from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
 from nnunet_spine.evaluation.results import EVALUATION_FILE, CaseResult, Evaluation, Figures, Group
-from nnunet_spine.files import csv_text, json_text, make_folder
+from nnunet_spine.files import csv_text, json_text, make_folder, sha256
 from nnunet_spine.manifest import MANIFEST_FILE
 
 PER_CASE_FILE = "per_case.csv"
@@ -37,15 +40,37 @@ def write_together(folder: Path, texts: Mapping[str, str]) -> None:
     NotWritable
         Where the folder cannot be created or written.
     """
-    make_folder(folder)
-    staging = Path(tempfile.mkdtemp(prefix=".partial.", dir=folder))
+    staging = Path(tempfile.mkdtemp(prefix=".partial.", dir=make_folder(folder)))
     try:
         for name, text in texts.items():
             (staging / name).write_text(text, encoding="utf-8")
         for name in texts:
             (staging / name).replace(folder / name)
+    except OSError as error:
+        raise NotWritable(
+            f"Cannot write into {folder}: {error.strerror or error}. Nothing was left half written."
+        ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def hash_masks(reference: Path, predictions: Path, folds: Sequence[Fold]) -> dict[str, str]:
+    """SHA-256 of every mask that an evaluation reads, for its manifest.
+
+    Parameters
+    ----------
+    reference, predictions, folds
+        As for `nnunet_spine.evaluation.evaluate.evaluate`.
+
+    Returns
+    -------
+    dict
+        By "reference/CASE" and "prediction/CASE", sorted.
+    """
+    fold_of = {case: fold.number for fold in folds for case in fold.test}
+    references = {case: path for case, path in volumes_by_case(reference).items() if case in fold_of}
+    roles = {"reference": references, "prediction": locate_predictions(predictions, fold_of).paths}
+    return {f"{role}/{case}": sha256(path) for role, paths in roles.items() for case, path in sorted(paths.items())}
 
 
 def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str, Any]) -> None:

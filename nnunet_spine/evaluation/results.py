@@ -203,8 +203,11 @@ def read_evaluation(path: Path) -> Evaluation:
     path = path / EVALUATION_FILE if path.is_dir() else path
     content = read_json(path)
     try:
+        results = sorted((_case_of_json(row) for row in content["cases"]), key=lambda r: (r.fold, r.case))
+        if len({r.case for r in results}) != len(results):
+            raise ValueError("a case is listed twice")
         return Evaluation(
-            results=tuple(_case_of_json(row) for row in content["cases"]),
+            results=tuple(results),
             fold_numbers=tuple(int(fold["fold"]) for fold in content["folds"]),
             criterion=Criterion(content["criterion"]),
             problems=tuple(content["problems"]),

@@ -1,0 +1,175 @@
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from nnunet_spine.cases import Case, Fold, read_splits
+from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.evaluation.evaluate import evaluate
+from nnunet_spine.evaluation.policy import MaskState
+
+
+def judge(cohort, **options):
+    return evaluate(cohort.reference, cohort.predictions, read_splits(cohort.splits), **options)
+
+
+def by_case(evaluation):
+    return {r.case: r for r in evaluation.results}
+
+
+@pytest.fixture
+def three(cohort):
+    for case, hundredths in (("a", 40), ("b", 0), ("c", 70)):
+        cohort.add(case, 0, hundredths)
+    return cohort
+
+
+def test_dice_detection_and_volumes(three):
+    results = by_case(judge(three))
+    assert [results[c].dice for c in "abc"] == [0.4, 0.0, 0.7]
+    assert [results[c].detected for c in "abc"] == [True, False, True]
+    assert results["a"].reference_volume_ml == pytest.approx(1.0)  # 100 voxels of 10 mm3
+    assert results["a"].prediction_volume_ml == pytest.approx(1.0)
+
+
+def test_progress_is_told_case_by_case(three):
+    told = []
+    judge(three, progress=lambda done, total, what="": told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_a_missing_prediction_is_a_named_miss(three):
+    (three.predictions / "a.nii.gz").unlink()
+    evaluation = judge(three)
+    result = by_case(evaluation)["a"]
+    assert (result.dice, result.detected, result.missing) == (0.0, False, True)
+    assert evaluation.all_problems() == ["a: the prediction is missing."]
+    assert evaluation.pooled.cases == 3
+
+
+def test_an_empty_prediction_is_a_miss_and_no_problem(three):
+    three.write_mask(three.predictions / "a.nii.gz")
+    evaluation = judge(three)
+    assert (by_case(evaluation)["a"].dice, by_case(evaluation)["a"].prediction) == (0.0, MaskState.EMPTY)
+    assert evaluation.all_problems() == []
+
+
+def test_a_damaged_prediction_is_a_named_miss_without_its_path(three):
+    (three.predictions / "a.nii.gz").write_bytes(b"\x1f\x8b not a volume")
+    evaluation = judge(three)
+    assert by_case(evaluation)["a"].prediction is MaskState.UNUSABLE
+    (problem,) = evaluation.all_problems()
+    assert problem.startswith("a: the prediction a.nii.gz is unusable: cannot be read")
+    assert str(three.root) not in problem
+
+
+def test_a_prediction_on_another_grid_is_named_with_both_and_never_resampled(three):
+    image = sitk.ReadImage(str(three.predictions / "a.nii.gz"))
+    image.SetOrigin((0.5, 0.0, 0.0))
+    sitk.WriteImage(image, str(three.predictions / "a.nii.gz"))
+    evaluation = judge(three)
+    assert by_case(evaluation)["a"].dice == 0.0
+    (problem,) = evaluation.all_problems()
+    assert "origin 0.5 0 0 mm" in problem
+    assert "origin 0 0 0 mm" in problem
+
+
+def test_a_map_of_probabilities_is_refused(three):
+    image = sitk.GetImageFromArray(np.full((2, 20, 20), 0.37, np.float32))
+    image.SetSpacing(three.spacing_xyz_mm)
+    sitk.WriteImage(image, str(three.predictions / "a.nii.gz"))
+    (problem,) = judge(three).all_problems()
+    assert "0.37" in problem
+    assert "no label map" in problem
+
+
+def test_whole_numbers_as_floats_are_labels(three):
+    three.write_mask(three.predictions / "a.nii.gz", slice(160, 260), dtype=np.float64)
+    evaluation = judge(three)
+    assert by_case(evaluation)["a"].dice == 0.4
+    assert evaluation.all_problems() == []
+
+
+def test_an_unexpected_label_counts_as_tumor_and_is_named(three):
+    three.write_mask(three.predictions / "a.nii.gz", slice(160, 260), value=2)
+    evaluation = judge(three)
+    assert by_case(evaluation)["a"].dice == 0.4
+    assert evaluation.all_problems() == [
+        "a: the prediction holds labels besides 0 and 1: 2. All labels above 0 were taken as tumor."
+    ]
+
+
+def test_a_4d_prediction_is_unusable(three):
+    image = sitk.JoinSeries([sitk.ReadImage(str(three.predictions / "a.nii.gz"))] * 2)
+    sitk.WriteImage(image, str(three.predictions / "a.nii.gz"))
+    (problem,) = judge(three).all_problems()
+    assert "4 dimensions" in problem
+
+
+@pytest.mark.parametrize("predicted", [True, False])
+def test_an_empty_reference_is_excluded_and_named(three, predicted):
+    three.write_mask(three.reference / "a.nii.gz")
+    if not predicted:
+        three.write_mask(three.predictions / "a.nii.gz")
+    evaluation = judge(three)
+    result = by_case(evaluation)["a"]
+    assert (result.dice, result.detected) == (None, None)
+    assert "a: excluded from all figures: the reference is empty." in evaluation.all_notes()
+    assert (evaluation.pooled.cases, evaluation.pooled.excluded) == (2, 1)
+    assert evaluation.all_problems() == []
+
+
+def test_a_missing_reference_is_a_named_problem(three):
+    (three.reference / "a.nii.gz").unlink()
+    evaluation = judge(three)
+    assert by_case(evaluation)["a"].dice is None
+    assert evaluation.all_problems() == ["a: the reference is missing."]
+
+
+def test_what_no_fold_tests_is_named(three):
+    three.write_mask(three.predictions / "z.nii.gz", slice(3))
+    three.write_mask(three.reference / "y.nii.gz", slice(3))
+    assert judge(three).notes[1:] == (
+        "not used, since its fold does not test the case: z.nii.gz.",
+        "no fold tests these references: y.",
+    )
+
+
+def test_predictions_of_a_trained_model_folder(cohort):
+    for fold, case in enumerate(("a", "b")):
+        cohort.add(case, fold, 50, cohort.predictions / f"fold_{fold}" / "validation")
+    cohort.predict("b", 99, cohort.predictions / "fold_0" / "validation")  # of the fold that trained on it
+    assert [r.dice for r in judge(cohort).results] == [0.5, 0.5]
+
+
+def test_patients_come_from_the_table_of_cases(three):
+    table = [Case("a", "p"), Case("b", "p"), Case("c", "q"), Case("unused", "r")]
+    evaluation = judge(three, cases=table)
+    assert [r.patient for r in evaluation.results] == ["p", "p", "q"]
+    assert (evaluation.pooled.patients, evaluation.pooled.detected) == (2, 2)
+    assert evaluation.notes == ()
+    assert judge(three).notes == ("no table of cases was given: each case counts as its own patient.",)
+
+
+def test_a_table_that_lacks_a_case_is_refused(three):
+    with pytest.raises(BadInput, match="no row for b, c"):
+        judge(three, cases=[Case("a", "p")])
+
+
+def test_a_patient_in_two_folds_is_a_problem(cohort):
+    cohort.add("a", 0, 50)
+    cohort.add("b", 1, 50)
+    evaluation = judge(cohort, cases=[Case("a", "p"), Case("b", "p")])
+    assert [p.partition(":")[0] for p in evaluation.problems] == [
+        "fold 0 tests patients that it was trained on",
+        "fold 1 tests patients that it was trained on",
+    ]
+
+
+def test_wrong_folders_are_refused(three, tmp_path):
+    folds = [Fold(0, (), ("a",))]
+    with pytest.raises(NotFound, match="no folder .* with references"):
+        evaluate(tmp_path / "absent", three.predictions, folds)
+    with pytest.raises(NotFound, match="holds no reference"):
+        evaluate(three.images, three.predictions, folds)
+    with pytest.raises(NotFound, match="No prediction of any"):
+        evaluate(three.reference, three.images, folds)

@@ -1,0 +1,119 @@
+import json
+import statistics
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.evaluation.policy import MaskState
+from nnunet_spine.evaluation.results import CaseResult, Evaluation, Group, name_some, read_evaluation
+
+P = MaskState.PRESENT
+
+
+def result(case: str, dice: float | None, *, fold: int = 0, patient: str = "") -> CaseResult:
+    return CaseResult(case, patient or case, fold, dice, None if dice is None else dice > 0, P, P, 1.0, 1.0)
+
+
+def test_figures_by_hand():
+    group = Group.of([result("a", 0.2), result("b", 0.6), result("c", 0.0), result("d", 0.0)])
+    assert (group.cases, group.patients, group.detected, group.excluded) == (4, 4, 2, 0)
+    figures = group.figures
+    assert figures.sensitivity == 0.5
+    assert figures.dice_mean == pytest.approx(0.2)
+    assert figures.dice_sd == pytest.approx(0.06**0.5)  # (0 + 0.16 + 0.04 + 0.04) / 4
+    assert figures.true_positive_dice_mean == pytest.approx(0.4)
+    assert figures.true_positive_dice_sd == pytest.approx(0.2)
+
+
+def test_a_patient_is_detected_when_any_of_its_cases_is():
+    rows = [result("a", 0.0, patient="p"), result("b", 0.5, patient="p"), result("c", 0.0, patient="q")]
+    group = Group.of(rows)
+    assert (group.cases, group.patients, group.detected) == (3, 2, 1)
+    assert group.figures.sensitivity == 0.5
+
+
+def test_an_excluded_case_counts_nowhere():
+    group = Group.of([result("a", 0.5), result("b", None)])
+    assert (group.cases, group.patients, group.detected, group.excluded) == (1, 1, 1, 1)
+    assert group.figures.dice_mean == 0.5
+
+
+def test_a_fold_without_a_true_positive_has_no_true_positive_figures_and_is_left_out_of_their_average():
+    evaluation = Evaluation((result("a", 0.0), result("b", 0.6, fold=1), result("c", 0.4, fold=2)), (0, 1, 2))
+    assert evaluation.folds[0].figures.true_positive_dice_mean is None
+    assert evaluation.mean_of_folds.true_positive_dice_mean == pytest.approx(0.5)
+    assert evaluation.mean_of_folds.dice_mean == pytest.approx(1 / 3)
+    assert evaluation.mean_of_folds.sensitivity == pytest.approx(2 / 3)
+
+
+def test_an_empty_fold_is_kept():
+    evaluation = Evaluation((result("a", 0.5),), (0, 1))
+    assert evaluation.folds[1].cases == 0
+    assert evaluation.folds[1].figures.sensitivity is None
+
+
+def test_mean_of_folds_and_pooled_differ_where_folds_differ_in_size():
+    evaluation = Evaluation((result("a", 0.9), result("b", 0.3, fold=1), result("c", 0.0, fold=1)), (0, 1))
+    assert evaluation.mean_of_folds.dice_mean == pytest.approx((0.9 + 0.15) / 2)
+    assert evaluation.pooled.figures.dice_mean == pytest.approx(0.4)
+    assert evaluation.mean_of_folds.sensitivity == 0.75
+    assert evaluation.pooled.figures.sensitivity == pytest.approx(2 / 3)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=30))
+def test_overall_dice_is_sensitivity_times_true_positive_dice(values):
+    figures = Group.of([result(str(i), value) for i, value in enumerate(values)]).figures
+    assert figures.dice_mean == pytest.approx(figures.sensitivity * (figures.true_positive_dice_mean or 0.0))
+    assert figures.dice_sd == pytest.approx(statistics.pstdev(values), abs=1e-9)
+
+
+def test_evaluation_survives_json(tmp_path):
+    rows = (replace(result("a", 0.5), note="n"), replace(result("b", None), problem="p"))
+    evaluation = Evaluation(rows, (0, 1), problems=("x",), notes=("y",))
+    (tmp_path / "evaluation.json").write_text(json.dumps(evaluation.to_json()), encoding="utf-8")
+    assert read_evaluation(tmp_path) == evaluation
+    assert read_evaluation(tmp_path / "evaluation.json") == evaluation
+    assert evaluation.all_problems() == ["x", "b: p"]
+    assert evaluation.all_notes() == ["y", "a: n"]
+
+
+def test_json_has_the_documented_keys():
+    content = Evaluation((result("a", 0.5),), (0,)).to_json()
+    assert {"case", "patient", "fold", "dice", "detected", "missing"} <= set(content["cases"][0])
+    figures = {"sensitivity", "dice_mean", "dice_sd", "true_positive_dice_mean", "true_positive_dice_sd"}
+    assert {"fold", "cases", "detected"} | figures <= set(content["folds"][0])
+    assert set(content["average"]["mean_of_folds"]) == figures
+    assert figures <= set(content["average"]["pooled"])
+    assert content["criterion"] == "any_overlap"
+    assert content["dice_sd_ddof"] == 0
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda c: c.pop("cases"),
+        lambda c: c["cases"][0].pop("dice"),
+        lambda c: c.update(criterion="iou"),
+        lambda c: c["cases"][0].update(prediction="lost"),
+        lambda c: c["cases"].append(c["cases"][0]),
+        lambda c: c.update(cases=None),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(tmp_path, spoil):
+    content = Evaluation((result("a", 0.5),), (0,)).to_json()
+    spoil(content)
+    (tmp_path / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadInput, match="is not an evaluation"):
+        read_evaluation(tmp_path)
+
+
+def test_an_absent_file_is_named(tmp_path):
+    with pytest.raises(NotFound, match="evaluation.json"):
+        read_evaluation(tmp_path)
+
+
+def test_long_lists_are_cut_with_a_count():
+    assert name_some([str(i) for i in range(12)]) == "0, 1, 2, 3, 4, 5, 6, 7, 8, 9 and 2 more"
