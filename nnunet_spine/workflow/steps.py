@@ -81,14 +81,21 @@ def ensure_nnunet_plans(study: Study, logs: Path) -> None:
     run_nnunet("nnUNetv2_plan_and_preprocess", arguments, study.workspace, logs / "nnunet_plan.log")
 
 
-def ensure_nnunet_fold(study: Study, model: Model, fold: int, logs: Path, *, device: str) -> None:
-    """One fold trained and validated by nnU-Net's own command, going on from whatever is there."""
+def ensure_nnunet_fold(study: Study, model: Model, fold: int, logs: Path, *, device: str) -> bool:
+    """One fold trained and validated by nnU-Net's own command, going on from whatever is there.
+
+    Returns
+    -------
+    trained
+        Whether anything was left to do.
+    """
     job = TrainingJob(model.dataset, fold, model.trainer, model.plans_name, model.configuration)
     if is_complete(fold_folder(job, study.workspace), read_splits(study.preprocessed / SPLITS_FILE)[fold]):
-        return
+        return False
     arguments = [study.dataset, model.configuration, str(fold), "-tr", model.trainer, "-p", model.plans_name]
     arguments += ["--c", "-device", device]
     run_nnunet("nnUNetv2_train", arguments, study.workspace, logs / f"nnunet_train_fold_{fold}.log")
+    return True
 
 
 def run_nnunet(command: str, arguments: Sequence[str], workspace: Workspace, log: Path) -> None:

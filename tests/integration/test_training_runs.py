@@ -1,0 +1,120 @@
+"""Training through `train_fold`: repeatable, continued after an interruption, and refusing what it must refuse."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from nnunet_spine.errors import BadInput, NotFound, WorkFailed
+from nnunet_spine.images import read_volume
+from nnunet_spine.nnunet.environment import Workspace
+from nnunet_spine.training.run import TrainingJob, train_fold
+
+JOB = TrainingJob("58", 0, epochs=2, device="cpu", threads=1)
+
+
+def weights(folder: Path, name: str = "checkpoint_final.pth") -> dict[str, torch.Tensor]:
+    return torch.load(folder / name, weights_only=False)["network_weights"]
+
+
+def assert_same_weights(a: Path, b: Path) -> None:
+    first, second = weights(a), weights(b)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def elsewhere(tiny, folder: Path) -> Workspace:
+    return Workspace(tiny.workspace.raw, tiny.workspace.preprocessed, folder)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tiny, tmp_path_factory) -> Path:
+    """A fold trained for two epochs in one go."""
+    return train_fold(JOB, elsewhere(tiny, tmp_path_factory.mktemp("undisturbed"))).folder
+
+
+def test_a_fold_leaves_what_nnunet_expects(undisturbed: Path) -> None:
+    names = {p.name for p in undisturbed.iterdir()}
+    assert {"checkpoint_final.pth", "checkpoint_best.pth", "progress.png", "manifest.json", "validation"} <= names
+    assert "checkpoint_latest.pth" not in names
+    assert not [name for name in names if "partial" in name]
+    predicted = sorted(p.name for p in (undisturbed / "validation").glob("*.nii.gz"))
+    assert predicted == ["spine_001.nii.gz", "spine_005.nii.gz"]
+    assert {"plans.json", "dataset.json", "dataset_fingerprint.json"} <= {p.name for p in undisturbed.parent.iterdir()}
+
+
+def test_trained_again_it_does_nothing(tiny, undisturbed: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()}
+    again = train_fold(JOB, elsewhere(tiny, undisturbed.parents[2]))
+    assert again.was_complete
+    assert {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()} == before
+
+
+def test_interrupted_and_continued_it_ends_with_the_same_weights(tiny, undisturbed: Path, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int, what: str = "") -> None:
+        raise KeyboardInterrupt
+
+    workspace = elsewhere(tiny, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(JOB, workspace, progress=interrupt)
+    epochs = []
+    continued = train_fold(JOB, workspace, progress=lambda done, total, what="": epochs.append(done)).folder
+    assert epochs == [2]
+    assert_same_weights(undisturbed, continued)
+    for case in ("spine_001", "spine_005"):
+        name = f"validation/{case}.nii.gz"
+        assert (continued / name).read_bytes() == (undisturbed / name).read_bytes()
+
+
+def test_another_seed_gives_other_weights(tiny, undisturbed: Path, tmp_path: Path) -> None:
+    other = train_fold(replace(JOB, seed=1), elsewhere(tiny, tmp_path)).folder
+    a, b = weights(undisturbed), weights(other)
+    assert any(not torch.equal(a[name], b[name]) for name in a)
+
+
+def test_two_schedules_are_not_mixed(tiny, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int, what: str = "") -> None:
+        raise KeyboardInterrupt
+
+    workspace = elsewhere(tiny, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(JOB, workspace, progress=interrupt)
+    with pytest.raises(BadInput, match="training of 2 epochs, and 3 are asked for"):
+        train_fold(replace(JOB, epochs=3), workspace)
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tiny, tmp_path: Path, monkeypatch) -> None:
+    from nnunet_spine.training.loss import SpineDiceLoss
+
+    forward = SpineDiceLoss.forward
+    epochs: list[int] = []
+    monkeypatch.setattr(
+        SpineDiceLoss, "forward", lambda self, o, t: forward(self, o, t) * (float("nan") if epochs else 1.0)
+    )
+    workspace = elsewhere(tiny, tmp_path)
+    with pytest.raises(WorkFailed, match="epoch 1 is not a finite number"):
+        train_fold(JOB, workspace, progress=lambda done, total, what="": epochs.append(done))
+    (latest,) = tmp_path.rglob("checkpoint_latest.pth")
+    assert torch.load(latest, weights_only=False)["current_epoch"] == 1
+
+
+@pytest.mark.parametrize("fold", [4, 7, -1])
+def test_a_fold_that_the_splits_do_not_have_is_refused(tiny, tmp_path: Path, fold: int) -> None:
+    with pytest.raises(NotFound, match="folds 0 to 3"):
+        train_fold(replace(JOB, fold=fold), elsewhere(tiny, tmp_path))
+    assert not list(tmp_path.rglob("fold_*"))
+
+
+@pytest.mark.parametrize("name", ["nnUNetTrainerSpineAugmented", "nnUNetTrainerSpineRandBiasField"])
+def test_variants_with_augmentation_train_and_repeat(tiny, tmp_path: Path, name: str) -> None:
+    job = replace(JOB, trainer=name, epochs=1)
+    first, second = (train_fold(job, elsewhere(tiny, tmp_path / run)).folder for run in ("a", "b"))
+    assert_same_weights(first, second)
+
+
+def test_predictions_lie_on_the_original_grid(tiny, undisturbed: Path) -> None:
+    image = read_volume(tiny.raw / "imagesTr" / "spine_001_0000.nii.gz")
+    assert read_volume(undisturbed / "validation" / "spine_001.nii.gz").geometry.same_grid(image.geometry)
