@@ -73,7 +73,19 @@ class CohortSummary:
 
 
 @dataclass(frozen=True)
-class _Written:
+class WrittenCase:
+    """One study on disk.
+
+    Parameters
+    ----------
+    row
+        Its row of `cases.csv`.
+    files, size_bytes
+        Its DICOM files.
+    volume_ml
+        Volume of its reference.
+    """
+
     row: dict[str, str]
     files: int
     size_bytes: int
@@ -173,7 +185,7 @@ def _facts(summary: CohortSummary) -> dict[str, Any]:
     return {name: getattr(summary, name) for name in _FACTS}
 
 
-def _summary(output: Path, written: Sequence[_Written]) -> CohortSummary:
+def _summary(output: Path, written: Sequence[WrittenCase]) -> CohortSummary:
     volumes = [case.volume_ml for case in written]
     return CohortSummary(
         folder=output,
@@ -200,7 +212,7 @@ def _job(folder: Path, case: CaseSpec, seed: int, backgrounds: Sequence[Path]) -
     return _Job(folder, case, seed, backgrounds[case.patient_number % len(backgrounds)] if backgrounds else None)
 
 
-def _write_cases(jobs: Sequence[_Job], progress: Progress) -> list[_Written]:
+def _write_cases(jobs: Sequence[_Job], progress: Progress) -> list[WrittenCase]:
     written = []
     for case in _each_written(jobs):
         written.append(case)
@@ -208,7 +220,7 @@ def _write_cases(jobs: Sequence[_Job], progress: Progress) -> list[_Written]:
     return written
 
 
-def _each_written(jobs: Sequence[_Job]) -> Iterator[_Written]:
+def _each_written(jobs: Sequence[_Job]) -> Iterator[WrittenCase]:
     workers = min(len(os.sched_getaffinity(0)), len(jobs))
     if workers < 2 or len(jobs) < _FEWEST_FOR_POOL:
         yield from map(_write_job, jobs)
@@ -217,7 +229,7 @@ def _each_written(jobs: Sequence[_Job]) -> Iterator[_Written]:
         yield from pool.map(_write_job, jobs)
 
 
-def _write_job(job: _Job) -> _Written:
+def _write_job(job: _Job) -> WrittenCase:
     scene: Scene
     if job.background is None:
         scene = AnalyticScene(job.case)
@@ -226,8 +238,18 @@ def _write_job(job: _Job) -> _Written:
     return write_case(job.folder, scene, job.seed)
 
 
-def write_case(folder: Path, scene: Scene, seed: int) -> _Written:
-    """Write all series of one study, and its reference, below `folder`."""
+def write_case(folder: Path, scene: Scene, seed: int) -> WrittenCase:
+    """Write all series of one study, and its reference, below `folder`.
+
+    Parameters
+    ----------
+    folder
+        Root of the export.
+    scene
+        What is imaged.
+    seed
+        Seed of the cohort.
+    """
     case = scene.case
     identity = identity_of(case, seed)
     study = folder / case.patient / ("STUDY" if case.study_number == 1 else f"STUDY{case.study_number}")
@@ -253,7 +275,7 @@ def write_case(folder: Path, scene: Scene, seed: int) -> _Written:
         "split": Split.TRAIN.value,
     }
     volume_ml = float(mask.sum()) * scene.grid(Series.T1_POST).geometry.voxel_ml
-    return _Written(row, len(files), sum(file.stat().st_size for file in files), volume_ml)
+    return WrittenCase(row, len(files), sum(file.stat().st_size for file in files), volume_ml)
 
 
 def _save(folder: Path, datasets: Sequence[Dataset], rng: np.random.Generator) -> list[Path]:

@@ -102,7 +102,7 @@ def placed_case(case: CaseSpec, background: Background) -> tuple[CaseSpec, Place
         conus_z_mm=-inf,
         canal_y_mm=(wanted[1] - offset[1]) / scale,
     )
-    lesion = refit_lesion(case.lesion, rng, anatomy=anatomy, grid=grid)
+    lesion = refit_lesion(case.lesion, rng, anatomy=anatomy, before=case.grid, grid=grid)
     placement = Placement(mirrored, scale, offset, case.anatomy.texture_seed)
     return replace(case, anatomy=anatomy, grid=grid, lesion=lesion), placement
 

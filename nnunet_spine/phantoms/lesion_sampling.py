@@ -68,11 +68,11 @@ def sample_lesion(
         What it has to fit.
     """
     look = next(look for look, upto in _LOOKS if look_quantile < upto)
-    half_height = grid.rows * grid.pixel_mm / 2
+    half_height = _half_height_mm(grid)
     volume_ml = SMALLEST_ML * (LARGEST_ML / SMALLEST_ML) ** volume_quantile
     room = 0.42 * half_height if anatomy.region is Region.LUMBAR else 0.65 * half_height
     half_axes, volume_ml = _half_axes(rng, compartment, volume_ml, room)
-    along = _along(rng, compartment, anatomy, half_height - half_axes[2] - _EDGE_MM)
+    along = float(rng.uniform(*_span(compartment, anatomy, half_height - half_axes[2] - _EDGE_MM)))
     intramedullary = compartment is Compartment.INTRAMEDULLARY
     return LesionSpec(
         compartment=compartment,
@@ -94,22 +94,31 @@ def sample_lesion(
     )
 
 
-def refit_lesion(lesion: LesionSpec, rng: np.random.Generator, *, anatomy: AnatomySpec, grid: GridSpec) -> LesionSpec:
-    """The same tumor, placed and cut to size for another field of view.
+def refit_lesion(
+    lesion: LesionSpec, rng: np.random.Generator, *, anatomy: AnatomySpec, before: GridSpec, grid: GridSpec
+) -> LesionSpec:
+    """The same tumor, cut to size for another field of view, at the same share of its height.
 
     Parameters
     ----------
     lesion
         What to fit.
     rng
-        Source of its new proportions and place.
+        Source of its new proportions.
     anatomy, grid
         What it has to fit.
+    before
+        Grid that it was drawn for.
     """
-    half_height = grid.rows * grid.pixel_mm / 2
+    half_height = _half_height_mm(grid)
     half_axes, volume_ml = _half_axes(rng, lesion.compartment, lesion.volume_ml, 0.5 * half_height)
-    along = _along(rng, lesion.compartment, anatomy, half_height - half_axes[2] - _EDGE_MM)
+    lowest, highest = _span(lesion.compartment, anatomy, half_height - half_axes[2] - _EDGE_MM)
+    along = float(np.clip(lesion.along_mm * half_height / _half_height_mm(before), lowest, highest))
     return replace(lesion, half_axes_mm=half_axes, volume_ml=round(volume_ml, 3), along_mm=along)
+
+
+def _half_height_mm(grid: GridSpec) -> float:
+    return grid.rows * grid.pixel_mm / 2
 
 
 def _half_axes(
@@ -125,13 +134,12 @@ def _half_axes(
     return (float(across * flatness**0.5), float(across / flatness**0.5), float(along)), volume_ml
 
 
-def _along(rng: np.random.Generator, compartment: Compartment, anatomy: AnatomySpec, reach_mm: float) -> float:
-    """Place along the canal: anywhere in view, but within the cord for an intramedullary tumor."""
-    reach_mm = max(reach_mm, 0.0)
-    lowest = -reach_mm
+def _span(compartment: Compartment, anatomy: AnatomySpec, reach_mm: float) -> tuple[float, float]:
+    """Where a tumor may lie along the canal: anywhere in view, but within the cord for an intramedullary one."""
+    highest = max(reach_mm, 0.0)
     if compartment is Compartment.INTRAMEDULLARY:
-        lowest = min(max(anatomy.conus_z_mm + 12.0, -reach_mm), reach_mm)
-    return float(rng.uniform(lowest, reach_mm))
+        return min(max(anatomy.conus_z_mm + 12.0, -highest), highest), highest
+    return -highest, highest
 
 
 def _tumor_type(rng: np.random.Generator, compartment: Compartment, look: Look, *, caudal: bool) -> str:

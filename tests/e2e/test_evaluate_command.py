@@ -1,11 +1,18 @@
 """The commands evaluate and compare, as a user types them."""
 
 import argparse
+import csv
+import json
+import subprocess
 import sys
 from pathlib import Path
 
-from nnunet_spine.cli import evaluate
+import pytest
+
+from nnunet_spine.cli import compare, evaluate
 from nnunet_spine.errors import NnunetSpineError
+
+SOURCE_DECK_DICE = Path(__file__).parents[1] / "data" / "source_deck_dice.csv"
 
 # The source deck's table as printed, but for the three figures that no set of cases can give: fold 3's overall SD
 # (printed 0.24), the average's overall SD (0.27) and its sensitivity (66.5 %). In their places stand the figures of
@@ -53,3 +60,130 @@ def test_evaluate_prints_the_source_decks_table(source_deck_cohort, capsys):
     assert max(len(line) for line in text.splitlines()) <= 80
     assert "39/58 (67 %)" in text
     assert "ddof 0" in text
+
+
+def test_evaluate_writes_complete_outputs(source_deck_cohort):
+    run_evaluate(source_deck_cohort)
+    out = source_deck_cohort.root / "out"
+    assert sorted(p.name for p in out.iterdir()) == ["evaluation.json", "manifest.json", "per_case.csv", "per_fold.csv"]
+    content = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert [f["detected"] for f in content["folds"]] == [11, 12, 8, 8]
+    with SOURCE_DECK_DICE.open(encoding="utf-8") as stream:
+        expected = {row["case"]: int(row["dice_hundredths"]) / 100 for row in csv.DictReader(stream)}
+    assert {row["case"]: row["dice"] for row in content["cases"]} == expected
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    assert len(manifest["inputs"]) == 1 + 2 * 58
+    assert str(source_deck_cohort.root) not in json.dumps([manifest, content])
+
+
+def test_evaluate_twice_gives_equal_bytes(source_deck_cohort):
+    names = ("evaluation.json", "per_case.csv", "per_fold.csv")
+    run_evaluate(source_deck_cohort)
+    first = [(source_deck_cohort.root / "out" / name).read_bytes() for name in names]
+    run_evaluate(source_deck_cohort)
+    assert [(source_deck_cohort.root / "out" / name).read_bytes() for name in names] == first
+
+
+def test_the_decks_table_is_shown_beside_with_its_impossible_figures_flagged(source_deck_cohort, capsys):
+    assert run_evaluate(source_deck_cohort, "--compare-with-source-deck") == 0
+    text = capsys.readouterr().out
+    rows = printed_rows(text.partition("average")[2])
+    assert rows["fold 2"] == ("15", "8/15 (53 %)", "0.18 ± 0.22", "0.33 ± 0.20")
+    assert rows["deck fold 3"] == ("15", "8/15 (53 %)", "0.18 ± 0.24*", "0.33 ± 0.20")
+    assert rows["deck average"] == ("58", "66.5 %*", "0.33 ± 0.27*", "0.48 ± 0.22")
+    assert text.count("\n* ") == 3
+    assert max(len(line) for line in text.splitlines()) <= 80
+
+
+def test_evaluate_prints_json_alone(source_deck_cohort, capsys):
+    assert run_evaluate(source_deck_cohort, "--json") == 0
+    assert len(json.loads(capsys.readouterr().out)["cases"]) == 58
+
+
+def test_work_that_is_not_complete_is_written_named_and_exits_1(cohort, capsys):
+    cohort.add("a", 0, 50)
+    cohort.add("b", 0, None)
+    assert run_evaluate(cohort) == 1
+    assert "warning: b: the prediction is missing." in capsys.readouterr().err
+    assert (cohort.root / "out" / "evaluation.json").is_file()
+
+
+def test_a_fold_without_a_true_positive_shows_a_dash(cohort, capsys):
+    cohort.add("a", 0, 0)
+    cohort.add("b", 1, 50)
+    assert run_evaluate(cohort) == 0
+    rows = printed_rows(capsys.readouterr().out)
+    assert rows["fold 0"] == ("1", "0/1 (0 %)", "0.00 ± 0.00", "-")
+    assert rows["average"][-1] == "0.50 ± 0.00"
+
+
+@pytest.mark.parametrize("option", ["--reference", "--predictions", "--splits", "--cases"])
+def test_a_wrong_path_exits_2_and_writes_nothing(cohort, capsys, option):
+    cohort.add("a", 0, 50)
+    assert run_evaluate(cohort, option, cohort.root / "absent") == 2
+    assert "absent" in capsys.readouterr().err
+    assert not (cohort.root / "out").exists()
+
+
+def two_models(cohort) -> list[Path]:
+    other = cohort.root / "other"
+    for number in range(3):
+        cohort.add(f"case_{number}", number % 2, 30 * number)
+        cohort.predict(f"case_{number}", 20, other)
+    run_evaluate(cohort, output="ours")
+    run_evaluate(cohort, predictions=other, output="theirs")
+    return [cohort.root / "ours" / "evaluation.json", cohort.root / "theirs"]
+
+
+def test_compare_prints_both_models_and_says_that_nothing_was_tested(cohort, capsys):
+    paths = two_models(cohort)
+    capsys.readouterr()
+    assert run(compare, *paths, "--output", cohort.root / "both", "--note", "far from trained: no conclusion") == 0
+    text = capsys.readouterr().out
+    assert text.startswith("Note: far from trained: no conclusion\nA = ours\nB = theirs\n")
+    assert "B better / equal / worse  1 / 0 / 2" in text  # 0.0, 0.3, 0.6 against 0.2
+    assert "No statistical test was made" in text
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert sorted(p.name for p in (cohort.root / "both").iterdir()) == [
+        "comparison.json",
+        "manifest.json",
+        "paired.csv",
+    ]
+
+
+def test_compare_prints_json_alone(cohort, capsys):
+    paths = two_models(cohort)
+    capsys.readouterr()
+    run(compare, *paths, "--output", cohort.root / "both", "--json", "--labels", "x", "y")
+    content = json.loads(capsys.readouterr().out)
+    assert [model["label"] for model in content["models"]] == ["x", "y"]
+    assert content["paired"][0]["worse"] == 2
+
+
+def test_compare_refuses_other_cases(cohort, capsys):
+    paths = two_models(cohort)
+    cohort.add("case_9", 0, 50)
+    run_evaluate(cohort, output="later")
+    assert run(compare, paths[0], cohort.root / "later", "--output", cohort.root / "both") == 2
+    assert "case_9" in capsys.readouterr().err
+    assert not (cohort.root / "both").exists()
+
+
+def test_evaluate_imports_neither_torch_nor_nnunet():
+    code = (
+        "import sys, nnunet_spine.cli.evaluate, nnunet_spine.evaluation.evaluate, nnunet_spine.evaluation.output, "
+        "nnunet_spine.evaluation.source_deck; print(sorted({'torch', 'nnunetv2', 'monai'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_command_itself(cohort):
+    """As a process of its own, so that the exit code and the streams are what a shell sees."""
+    cohort.add("a", 0, 50)
+    command = [sys.executable, "-m", "nnunet_spine", "evaluate", "--reference", cohort.reference]
+    command += ["--predictions", cohort.predictions, "--splits", cohort.splits, "--output", cohort.root / "out"]
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "1/1 (100 %)" in done.stdout
+    assert "note: no table of cases" in done.stderr

@@ -68,7 +68,8 @@ def test_exec_registers_planner_and_preprocessor(tiny, tmp_path: Path) -> None:
     expected = (tiny.preprocessed / "nnUNetSpinePlans.json").read_bytes()
     assert (preprocessed / "nnUNetSpinePlans.json").read_bytes() == expected
     shell(
-        f'nnunet-spine exec --root "{tmp_path}" nnUNetv2_preprocess -d 58 -plans_name nnUNetSpinePlans -c 3d_fullres -np 2',
+        f'nnunet-spine exec --root "{tmp_path}" nnUNetv2_preprocess -d 58 '
+        "-plans_name nnUNetSpinePlans -c 3d_fullres -np 2",
         tmp_path,
     )
     made = sorted(p.name for p in (preprocessed / "nnUNetSpinePlans_3d_fullres").glob("*.pkl"))

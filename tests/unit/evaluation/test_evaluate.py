@@ -167,7 +167,7 @@ def test_a_patient_in_two_folds_is_a_problem(cohort):
 
 def test_wrong_folders_are_refused(three, tmp_path):
     folds = [Fold(0, (), ("a",))]
-    with pytest.raises(NotFound, match="no folder .* with references"):
+    with pytest.raises(NotFound, match=r"no folder .* with references"):
         evaluate(tmp_path / "absent", three.predictions, folds)
     with pytest.raises(NotFound, match="holds no reference"):
         evaluate(three.images, three.predictions, folds)

@@ -79,7 +79,7 @@ def test_locate_does_not_take_a_case_from_a_fold_that_trained_on_it(tmp_path):
 def test_locate_says_where_it_looked(tmp_path):
     with pytest.raises(NotFound, match="no folder"):
         locate_predictions(tmp_path / "absent", FOLD_OF)
-    with pytest.raises(NotFound, match="looked for CASE.nii.gz in it"):
+    with pytest.raises(NotFound, match=r"looked for CASE\.nii\.gz in it"):
         locate_predictions(tmp_path, FOLD_OF)
     (tmp_path / "fold_0").mkdir()
     with pytest.raises(NotFound, match=r"fold folders \(fold_0\)"):

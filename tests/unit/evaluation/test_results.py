@@ -111,7 +111,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path, spoil):
 
 
 def test_an_absent_file_is_named(tmp_path):
-    with pytest.raises(NotFound, match="evaluation.json"):
+    with pytest.raises(NotFound, match=r"evaluation\.json"):
         read_evaluation(tmp_path)
 
 

@@ -1,5 +1,6 @@
 """Specifications: nothing is rendered here."""
 
+from dataclasses import replace
 from math import isinf, pi
 
 import numpy as np
@@ -130,11 +131,9 @@ def test_identifiers_are_valid_and_depend_on_the_seed(cohort) -> None:
 
 def test_a_tumor_too_large_for_another_field_of_view_is_cut_to_size(cohort) -> None:
     case = max(cohort, key=lambda case: case.lesion.volume_ml)
-    from dataclasses import replace
-
     small = replace(case.grid, rows=30, pixel_mm=1.0)
     anatomy = replace(case.anatomy, conus_z_mm=-float("inf"))
-    fitted = refit_lesion(case.lesion, np.random.default_rng(0), anatomy=anatomy, grid=small)
+    fitted = refit_lesion(case.lesion, np.random.default_rng(0), anatomy=anatomy, before=case.grid, grid=small)
     assert fitted.half_axes_mm[2] <= 7.5
     assert fitted.volume_ml < case.lesion.volume_ml
     assert fitted.along_mm == 0.0
