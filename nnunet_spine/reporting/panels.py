@@ -86,7 +86,7 @@ def grey_png(plane: npt.NDArray[Any], low: float, high: float) -> bytes:
         Intensities; see `grey_range`.
     """
     scaled = np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-12), 0, 1)
-    levels = np.round(scaled * (GREY_LEVELS - 1)) * (255 / (GREY_LEVELS - 1))
+    levels = np.rint(np.rint(scaled * (GREY_LEVELS - 1)) * 255 / (GREY_LEVELS - 1))
     picture = Image.fromarray(levels.astype(np.uint8))
     factor = LONGEST_SIDE_PIXELS / max(picture.size)
     if factor < 1:
