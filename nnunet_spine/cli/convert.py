@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.nnunet.environment import Workspace, allocated_cpus
     from nnunet_spine.progress import silent
 
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop leaves nothing half-written either
     workspace = Workspace.from_environment(arguments.root)
     options = {
         "dataset": arguments.dataset,

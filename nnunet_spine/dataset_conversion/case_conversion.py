@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -23,6 +24,9 @@ from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
 from nnunet_spine.errors import WorkFailed
 from nnunet_spine.images import Volume, is_volume_file, reorient, write_volume
 from nnunet_spine.progress import Progress
+
+CASES_PER_PROCESS = 4
+"""Starting a process takes as long as converting a few cases."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) ->
     """
     outcomes = []
     try:
-        with _mapping(min(processes, len(jobs))) as mapped:
+        with _mapping(min(processes, len(jobs) // CASES_PER_PROCESS)) as mapped:
             for outcome in mapped(convert_case, jobs):
                 outcomes.append(outcome)
                 progress(len(outcomes), len(jobs), "")
@@ -70,14 +74,16 @@ def _mapping(processes: int) -> Iterator[Any]:
     if processes < 2:
         yield map
         return
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_one_thread)
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_prepare_worker)
     try:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _one_thread() -> None:
+def _prepare_worker() -> None:
+    """One thread a process; an interruption is the parent's to handle."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
 
 

@@ -152,17 +152,31 @@ def test_nothing_of_the_patient_leaves_but_in_the_mapping(export: Path, tmp_path
     assert not any(word in f"{conversion.problems} {conversion.cases}" for word in IDENTITY)
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_two_runs_give_the_same_bytes(export: Path, tmp_path: Path, processes: int) -> None:
-    run(export, tmp_path / "a")
-    run(export, tmp_path / "b", processes=processes)
-    one, other = files_of(tmp_path / "a"), files_of(tmp_path / "b")
+def assert_same_output(one_root: Path, other_root: Path) -> None:
+    one, other = files_of(one_root), files_of(other_root)
     manifest = f"nnUNet_raw/{NAME}/manifest.json"
     first, second = (json.loads(files.pop(manifest)) for files in (one, other))
     assert first.pop("created")
     assert second.pop("created")
     assert first == second
     assert one == other
+
+
+def test_two_runs_give_the_same_bytes(export: Path, tmp_path: Path) -> None:
+    run(export, tmp_path / "a")
+    run(export, tmp_path / "b")
+    assert_same_output(tmp_path / "a", tmp_path / "b")
+
+
+def test_processes_side_by_side_give_the_same_bytes(make: Any, volumes: Path, tmp_path: Path) -> None:
+    for index in range(5, 8):
+        sitk.WriteImage(make.itk_image(make.asymmetric(seed=index)), str(volumes.with_name(f"i{index}.nii.gz")))
+        sitk.WriteImage(make.itk_image(make.blob()), str(volumes.with_name(f"r{index}.nii.gz")))
+        with volumes.open("a") as stream:
+            stream.write(f"p{index},i{index}.nii.gz,r{index}.nii.gz,,,,,,\n")
+    run(volumes, tmp_path / "a", processes=1)
+    run(volumes, tmp_path / "b", processes=2)
+    assert_same_output(tmp_path / "a", tmp_path / "b")
 
 
 def test_the_manifest_tells_seed_inputs_and_departures(export: Path, tmp_path: Path) -> None:
