@@ -16,8 +16,13 @@ PLAIN_INTERVAL_SECONDS = 10.0
 
 
 def report_error(message: str) -> None:
-    """Print one paragraph to standard error, wrapped on a terminal."""
-    text = f"error: {message}"
+    """Print an error to standard error."""
+    report("error", message)
+
+
+def report(kind: str, message: str) -> None:
+    """Print one paragraph to standard error, wrapped on a terminal; `kind` is "error", "warning" or "note"."""
+    text = f"{kind}: {message}"
     print(textwrap.fill(text, 80, break_long_words=False) if sys.stderr.isatty() else text, file=sys.stderr)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -85,9 +84,11 @@ def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) 
 
 def _report(evaluation: Evaluation) -> int:
     """Name on standard error what a reader must know; 1 where the work is not complete."""
+    from nnunet_spine.cli.console import report
+
     problems = evaluation.all_problems()
     for note in evaluation.all_notes():
-        print(f"note: {note}", file=sys.stderr)
+        report("note", note)
     for problem in problems:
-        print(f"warning: {problem}", file=sys.stderr)
+        report("warning", problem)
     return 1 if problems else 0
