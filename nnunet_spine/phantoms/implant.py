@@ -12,6 +12,7 @@ from functools import cached_property
 from math import inf
 
 import numpy as np
+import numpy.typing as npt
 from scipy import ndimage
 
 from nnunet_spine.phantoms.backgrounds import Background
@@ -230,19 +231,24 @@ class ImplantedScene:
         radius = profile.sac_radius(u, v, z)
         fade = np.clip((radius - 1) / (_PUSH_RADIUS - 1), 0, 1)
         fade = fade * fade * (3 - 2 * fade)
-        cord_u, cord_v = profile.cord_centre_at(z)
         weight = np.clip(1.3 - radius, 0, 1)
-        moved = []
-        for p, shift, sac_now, sac_before, cord_now, cord_before in (
-            (u, cord_u, profile.sac_lateral_mm, anatomy.sac_half_lateral_mm, profile.cord_lateral_mm,
+        axes = (
+            (u, profile.cord_u_mm, profile.sac_lateral_mm, anatomy.sac_half_lateral_mm, profile.cord_lateral_mm,
              anatomy.cord_half_lateral_mm),
-            (v, cord_v, profile.sac_ap_mm, anatomy.sac_half_ap_mm, profile.cord_ap_mm, anatomy.cord_half_ap_mm),
-        ):  # fmt: skip
+            (v, profile.cord_v_mm, profile.sac_ap_mm, anatomy.sac_half_ap_mm, profile.cord_ap_mm,
+             anatomy.cord_half_ap_mm),
+        )  # fmt: skip
+        moved = []
+        for p, shift, sac_now, sac_before, cord_now, cord_before in axes:
             ratio = np.minimum(1.0, np.minimum(sac_before / sac_now, 1.15 * cord_before / cord_now))
-            smooth = ndimage.gaussian_filter1d(ratio, _PUSH_SIGMA_MM / (profile.z_mm[1] - profile.z_mm[0]))
-            shrink = np.interp(z, profile.z_mm, smooth).astype(np.float32)
-            moved.append((p - shift * weight) * (shrink + (1 - shrink) * fade))
+            shrink, aside = (self._smooth_along(table, z) for table in (ratio, shift))
+            moved.append((p - aside * weight) * (shrink + (1 - shrink) * fade))
         return moved[0], moved[1]
+
+    def _smooth_along(self, table: npt.NDArray[np.float64], z: FloatArray) -> FloatArray:
+        """A table over the profile's z, without its sudden ends, at `z`."""
+        z_mm = self.profile.z_mm
+        return float32(np.interp(z, z_mm, ndimage.gaussian_filter1d(table, _PUSH_SIGMA_MM / (z_mm[1] - z_mm[0]))))
 
 
 def _level_around(tissue: FloatArray, share: FloatArray, spacing_zyx_mm: tuple[float, float, float]) -> FloatArray:
