@@ -1,0 +1,135 @@
+"""`nnunet-spine demo` as a user runs it: stopped with Ctrl-C in training, gone on with, and run once more."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+COMMAND = [str(Path(sys.executable).with_name("nnunet-spine")), "demo", "--cases", "6", "--epochs", "3"]
+START_LIMIT_SECONDS = 600
+
+
+def environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if not k.lower().startswith("nnunet")}
+
+
+def interrupt_in_training(folder: Path) -> tuple[int, str]:
+    """Start the demo, press Ctrl-C once the first epoch has its checkpoint; exit code and error output."""
+    process = subprocess.Popen(
+        [*COMMAND, "--output", str(folder)],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    started = time.monotonic()
+    while not list(folder.rglob("checkpoint_latest.pth")):
+        assert process.poll() is None, process.communicate()[1]
+        assert time.monotonic() - started < START_LIMIT_SECONDS
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "out"
+
+
+@pytest.fixture(scope="module")
+def interrupted(folder: Path) -> tuple[int, str]:
+    return interrupt_in_training(folder)
+
+
+@pytest.fixture(scope="module")
+def completed(folder: Path, interrupted) -> subprocess.CompletedProcess[str]:
+    command = [*COMMAND, "--output", str(folder)]
+    return subprocess.run(command, env=environment(), capture_output=True, text=True, check=False)
+
+
+def test_ctrl_c_says_how_to_go_on(interrupted: tuple[int, str]) -> None:
+    code, errors = interrupted
+    assert code == 130
+    assert "Run the same command again" in errors
+    assert "Traceback" not in errors
+
+
+def test_it_goes_on_and_ends_well(completed, folder: Path) -> None:
+    assert completed.returncode == 0, completed.stderr
+    assert "Traceback" not in completed.stderr
+    log = next(folder.glob("nnUNet_results/*/nnUNetTrainerSpine__*/fold_0"))
+    epochs = [line for path in sorted(log.glob("training_log*")) for line in path.read_text().splitlines()]
+    # Epoch 0 was complete when Ctrl-C came, so it stands in the first log alone.
+    assert sum(bool(re.search(r"Epoch 0 *$", line)) for line in epochs) == 1
+
+
+def test_it_prints_tables_comparison_and_report(completed, folder: Path) -> None:
+    output = completed.stdout
+    assert output.count("fold 0") >= 3
+    assert "average" in output
+    assert "far from trained: no conclusion" in output
+    assert f"report: {folder / 'report.html'}" in output
+    assert max(map(len, output.splitlines())) <= max(80, len(f"report: {folder / 'report.html'}"))
+
+
+def test_the_report_is_one_file_that_names_the_departure(completed, folder: Path) -> None:
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert "far from trained: no conclusion" in page
+    assert "not a medical device" in page
+    assert re.search(r"epochs: 3 instead of 400", page)
+    assert not re.search(r"""(?:src|href)=["']https?:""", page)
+
+
+def test_both_models_are_judged_on_the_same_cases(completed, folder: Path) -> None:
+    cases = [
+        {
+            (c["case"], c["fold"])
+            for c in json.loads((folder / "evaluation" / m / "evaluation.json").read_text())["cases"]
+        }
+        for m in ("documented", "nnunet-auto")
+    ]
+    assert cases[0] == cases[1]
+    assert len(cases[0]) == 6
+
+
+def test_once_more_it_trains_nothing_and_is_quick(completed, folder: Path) -> None:
+    checkpoints = {p: p.stat().st_mtime_ns for p in folder.rglob("*.pth")}
+    started = time.monotonic()
+    again = subprocess.run(
+        [*COMMAND, "--output", str(folder), "--json"], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert json.loads(again.stdout)["trained"] == []
+    assert {p: p.stat().st_mtime_ns for p in folder.rglob("*.pth")} == checkpoints
+    assert time.monotonic() - started < 60  # a guard against training anew, not a speed target
+
+
+def test_no_patient_data_outside_the_export_and_the_mapping(completed, folder: Path) -> None:
+    import pydicom
+
+    identities = set()
+    for path in (folder / "export").rglob("IM*"):
+        header = pydicom.dcmread(
+            path, stop_before_pixels=True, specific_tags=["PatientName", "PatientID", "StudyInstanceUID"]
+        )
+        identities |= {str(header.PatientName), str(header.PatientID), str(header.StudyInstanceUID)}
+    text = completed.stdout + completed.stderr
+    for path in folder.rglob("*"):
+        inside = path.relative_to(folder).parts[0]
+        if (
+            path.is_file()
+            and inside not in {"export", "private"}
+            and path.suffix in {".json", ".csv", ".html", ".txt", ".log"}
+        ):
+            text += path.read_text(encoding="utf-8")
+    assert identities
+    assert [identity for identity in identities if identity in text] == []
