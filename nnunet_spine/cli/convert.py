@@ -11,7 +11,7 @@ from nnunet_spine.cli.console import format_table, print_json, progress_bar
 from nnunet_spine.protocol import PROTOCOL
 
 if TYPE_CHECKING:
-    from nnunet_spine.dataset_conversion.convert import Conversion
+    from nnunet_spine.dataset_conversion.conversion import Conversion
 
 DEFAULT_DATASET = 58
 DEFAULT_NAME = "IntraduralSpineTumor"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -44,6 +45,7 @@ class Outcome:
 
     volume_ml: float | None
     problems: tuple[Problem, ...] = ()
+    voxels_sha256: str = ""
 
 
 def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) -> list[Outcome]:
@@ -96,10 +98,12 @@ def convert_case(job: Job) -> Outcome:
         reference = on_grid(read_reference(job.source.reference), image.geometry)
     except Unusable as unusable:
         return Outcome(None, (unusable.at(where),))
-    write_volume(job.image, Volume(compact(image.array), image.geometry))
+    stored = compact(image.array)
+    write_volume(job.image, Volume(stored, image.geometry))
     write_volume(job.label, reference.mask)
     volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
-    return Outcome(volume_ml, tuple(note(where, text) for text in reference.notes))
+    notes = tuple(note(where, text) for text in reference.notes)
+    return Outcome(volume_ml, notes, hashlib.sha256(np.ascontiguousarray(stored).tobytes()).hexdigest())
 
 
 def _read_image(files: Sequence[Path]) -> Volume:

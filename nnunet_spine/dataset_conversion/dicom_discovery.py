@@ -133,6 +133,12 @@ def choose_pair(study: Sequence[Series], references: Mapping[str, Sequence[Path]
             WANTED,
             "Name the one to use in a cases.csv",
         )
+    if not chosen[0].series.patient_id.strip():
+        raise Unusable(
+            "no Patient ID in the headers",
+            "one, since cases of a patient must stay in one fold",
+            "List the images in a cases.csv, whose column patient then tells",
+        )
     paths = references[chosen[0].series.uid]
     if len(paths) > 1:
         raise Unusable(

@@ -16,7 +16,8 @@ import SimpleITK as sitk
 
 from nnunet_spine.cases import Case, Compartment, Region, read_cases, read_splits
 from nnunet_spine.dataset_conversion import case_conversion
-from nnunet_spine.dataset_conversion.convert import Conversion, convert
+from nnunet_spine.dataset_conversion.conversion import Conversion
+from nnunet_spine.dataset_conversion.convert import convert
 from nnunet_spine.dataset_conversion.problems import Severity
 from nnunet_spine.dataset_conversion.sources import Details, Identity, SourceCase
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable
@@ -285,6 +286,16 @@ def test_two_cases_of_a_patient_stay_in_one_fold(volumes: Path, tmp_path: Path) 
     patient_of = {case.case: case.patient for case in conversion.cases}
     for fold in conversion.folding.folds:
         assert not {patient_of[c] for c in fold.train} & {patient_of[c] for c in fold.test}
+
+
+def test_one_image_under_two_patients_is_told(volumes: Path, tmp_path: Path) -> None:
+    shutil.copy(volumes.with_name("i1.nii.gz"), volumes.with_name("i4.nii.gz"))
+    conversion = run(volumes, tmp_path / "out")
+    (problem,) = conversion.problems
+    rows = mapped(tmp_path / "out").values()
+    copies = sorted(row["case"] for row in rows if row["image"] in ("i1.nii.gz", "i4.nii.gz"))
+    assert (problem.where, problem.found) == (", ".join(copies), "the same image under different patients")
+    assert conversion.left_out == 0
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,12 @@ def test_patients_are_grouped_without_regard_to_case_and_spaces(make: Any, tmp_p
     assert keys == ["ab 1", "ab 1", "ab 2"]
 
 
+def test_a_study_without_a_patient_id_is_named(make: Any, tmp_path: Path) -> None:
+    make.write_study(tmp_path, make.Plan(make.asymmetric(), patient=" "), make.blob())
+    (error,) = errors_of(discover_export(tmp_path))
+    assert "no Patient ID in the headers" in error
+
+
 def test_what_is_not_dicom_is_counted(export: Path) -> None:
     (export / "readme.txt").write_text("hello")
     (export / "empty").write_bytes(b"")
