@@ -43,5 +43,5 @@ def _not_finite(path: Path, volume: Volume) -> int:
     """Number of values that are NaN or infinite; nibabel looks at NIfTI, since ITK reads such values as 0."""
     values = volume.array
     if path.name.lower().endswith(NIFTI_SUFFIXES) and np.issubdtype(values.dtype, np.floating):
-        values = np.asanyarray(nibabel.load(path).dataobj)  # type: ignore[attr-defined]
+        values = np.asanyarray(nibabel.load(path).dataobj)
     return int(np.count_nonzero(~np.isfinite(values)))
