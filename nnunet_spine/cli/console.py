@@ -75,6 +75,7 @@ def _rich_bar(title: str) -> Iterator[Progress]:
         task = bar.add_task(title, total=None)
 
         def progress(done: int, total: int, what: str = "") -> None:
+            """Move the bar."""
             bar.update(task, completed=done, total=total, description=f"{title} {what}".strip())
 
         yield progress
@@ -84,6 +85,7 @@ def _plain_lines(title: str) -> Progress:
     started = last = time.monotonic()
 
     def progress(done: int, total: int, what: str = "") -> None:  # noqa: ARG001 - a bar shows it, a log need not
+        """Print a line now and then."""
         nonlocal last
         now = time.monotonic()
         if done < total and now - last < PLAIN_INTERVAL_SECONDS:

@@ -185,6 +185,7 @@ def overall_sd(
     sd = sd or Interval.rounding_to(fold.true_positive_dice_sd)
 
     def at(m: float, s: float) -> float:
+        """Overall SD for one mean and SD of the detected cases."""
         within = s**2 * (d - true_positive_ddof) / d
         return math.sqrt((p * within + p * (1 - p) * m**2) * n / (n - ddof))
 
@@ -279,7 +280,10 @@ def published_rows() -> list[tuple[str, ...]]:
     flagged = {(item.row, item.column) for item in inconsistencies()}
 
     def cells(row: PublishedFold | PublishedAverage, cases: int, sensitivity: str) -> tuple[str, ...]:
+        """Cells of a row, flagged."""
+
         def mark(*columns: Column) -> str:
+            """An asterisk where any of the columns is inconsistent."""
             return "*" if any((row.name, column) in flagged for column in columns) else ""
 
         dice = f"{row.dice_mean:.2f} ± {row.dice_sd:.2f}{mark(Column.DICE_MEAN, Column.DICE_SD)}"

@@ -47,6 +47,7 @@ def training_bytes(
     values = 0
 
     def count(_module: Any, _inputs: Any, output: torch.Tensor) -> None:
+        """Add a layer's output."""
         nonlocal values
         values += output.numel()
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
 from nnunetv2.paths import nnUNet_preprocessed
 
@@ -65,34 +66,6 @@ class SpinePlanner(ExperimentPlanner):
     def plan_experiment(self) -> dict[str, Any]:
         """Derive the plans, write them, and return them."""
         derived = self._derive()
-        resampling = dict(
-            zip(
-                ("fn_data", "fn_data_kwargs", "fn_seg", "fn_seg_kwargs", "fn_probabilities", "fn_probabilities_kwargs"),
-                (*self.determine_resampling(), *self.determine_segmentation_softmax_export_fn()),
-                strict=True,
-            )
-        )
-        configuration = {
-            "data_identifier": self.generate_data_identifier(CONFIGURATION),
-            "preprocessor_name": PREPROCESSOR_NAME,
-            "batch_size": derived.batch_size,
-            "patch_size": list(derived.grid),
-            "median_image_size_in_voxels": list(derived.median_shape),
-            "spacing": list(derived.spacing_mm),
-            "normalization_schemes": ["NoNormalization"],
-            "use_mask_for_norm": [False],
-            **{
-                f"resampling_{name}": value if isinstance(value, dict) else value.__name__
-                for name, value in resampling.items()
-            },
-            "architecture": {
-                "network_class_name": NETWORK_CLASS,
-                "arch_kwargs": architecture_arguments(self.protocol),
-                "_kw_requires_import": [],
-            },
-            "batch_dice": self.protocol.loss_batch,
-            SETTINGS_KEY: self.settings.as_json(),
-        }
         self.plans = {
             "dataset_name": self.dataset_name,
             "plans_name": self.plans_identifier,
@@ -103,7 +76,7 @@ class SpinePlanner(ExperimentPlanner):
             "image_reader_writer": self.determine_reader_writer().__name__,
             "transpose_forward": [0, 1, 2],
             "transpose_backward": [0, 1, 2],
-            "configurations": {CONFIGURATION: configuration},
+            "configurations": {CONFIGURATION: self._configuration(derived)},
             "experiment_planner_used": type(self).__name__,
             "label_manager": "LabelManager",
             "foreground_intensity_properties_per_channel": self.dataset_fingerprint[
@@ -115,6 +88,32 @@ class SpinePlanner(ExperimentPlanner):
         write_json(self.folder / f"{self.plans_identifier}.json", self.plans)
         shutil.copy(Path(self.raw_dataset_folder) / "dataset.json", self.folder / "dataset.json")
         return self.plans
+
+    def _configuration(self, derived: Derived) -> dict[str, Any]:
+        """The one configuration, in nnU-Net's terms."""
+        names = ("fn_data", "fn_data_kwargs", "fn_seg", "fn_seg_kwargs", "fn_probabilities", "fn_probabilities_kwargs")
+        values = (*self.determine_resampling(), *self.determine_segmentation_softmax_export_fn())
+        return {
+            "data_identifier": self.generate_data_identifier(CONFIGURATION),
+            "preprocessor_name": PREPROCESSOR_NAME,
+            "batch_size": derived.batch_size,
+            "patch_size": list(derived.grid),
+            "median_image_size_in_voxels": list(derived.median_shape),
+            "spacing": list(derived.spacing_mm),
+            "normalization_schemes": ["NoNormalization"],
+            "use_mask_for_norm": [False],
+            **{
+                f"resampling_{name}": value if isinstance(value, dict) else value.__name__
+                for name, value in zip(names, values, strict=True)
+            },
+            "architecture": {
+                "network_class_name": NETWORK_CLASS,
+                "arch_kwargs": architecture_arguments(self.protocol),
+                "_kw_requires_import": [],
+            },
+            "batch_dice": self.protocol.loss_batch,
+            SETTINGS_KEY: self.settings.as_json(),
+        }
 
     def _derive(self) -> Derived:
         folds = read_splits(self.folder / SPLITS_FILE)
@@ -140,6 +139,4 @@ class SpinePlanner(ExperimentPlanner):
 
 def _medians(rows: list[list[float]]) -> list[float]:
     """Median of each column."""
-    import numpy as np
-
     return [float(v) for v in np.median(np.asarray(rows, dtype=float), axis=0)]

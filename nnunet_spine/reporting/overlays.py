@@ -160,6 +160,7 @@ class _Drawing:
     spacing_yx_mm: tuple[float, float]
 
     def slice_view(self, index: int, why: Sequence[str]) -> SliceView:
+        """One slice with its contours, and why it is shown."""
         height, width = self.window.size_mm(self.spacing_yx_mm)
         png = panels.grey_png(self.window.of(self.image.array[index]), *panels.grey_range(self.image.array))
         shown = [self._prediction(key, index) for key in self.predictions]

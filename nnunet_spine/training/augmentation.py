@@ -50,6 +50,7 @@ def _nnunet(grid: Sequence[int]) -> Transform:
     )
 
     def transform(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Apply nnU-Net's transforms; what comes in from outside is background."""
         changed = transforms(image=image, segmentation=label)
         return changed["image"], changed["segmentation"].clamp(min=0)
 
@@ -64,6 +65,7 @@ def _rand_bias_field() -> Transform:
     field = RandBiasField(prob=BIAS_FIELD_PROBABILITY)
 
     def transform(image: torch.Tensor, label: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Add a field to the image."""
         # MONAI keeps a state of its own; taking its seed from numpy's makes one seed govern both.
         field.set_random_state(seed=int(np.random.randint(2**31)))
         return torch.as_tensor(field(image)), label

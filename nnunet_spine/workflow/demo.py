@@ -196,8 +196,8 @@ def _notes(settings: DemoSettings) -> list[str]:
     return [
         (
             "far from trained: no conclusion. "
-            f"The documented protocol was trained for {settings.epochs} epochs instead of {PROTOCOL.epochs}, and nnU-Net's "
-            "own configuration for a few iterations that cost about as much."
+            f"The documented protocol was trained for {settings.epochs} epochs instead of {PROTOCOL.epochs}, and "
+            "nnU-Net's own configuration for a few iterations that cost about as much."
         ),
         f"The cohort is made up: {anatomy}. Its figures say nothing about patients.",
     ]
