@@ -67,11 +67,14 @@ def progress_bar(title: str, *, visible: bool = True) -> Iterator[Progress]:
 
 @contextmanager
 def _rich_bar(title: str) -> Iterator[Progress]:
+    from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as RichProgress
 
-    columns = (TextColumn("{task.description}"), BarColumn(20), MofNCompleteColumn(), TimeElapsedColumn())
-    with RichProgress(*columns, TextColumn("left"), TimeRemainingColumn()) as bar:
+    columns = (TextColumn("{task.description}"), BarColumn(16), MofNCompleteColumn(), TimeElapsedColumn())
+    # The stream of now: nnU-Net's printing is turned away from sys.stdout while the bar is shown.
+    console = Console(file=sys.stdout)
+    with RichProgress(*columns, TextColumn("left"), TimeRemainingColumn(), console=console) as bar:
         task = bar.add_task(title, total=None)
 
         def progress(done: int, total: int, what: str = "") -> None:
@@ -82,16 +85,17 @@ def _rich_bar(title: str) -> Iterator[Progress]:
 
 
 def _plain_lines(title: str) -> Progress:
+    stream = sys.stdout
     started = last = time.monotonic()
 
-    def progress(done: int, total: int, what: str = "") -> None:  # noqa: ARG001 - a bar shows it, a log need not
+    def progress(done: int, total: int, what: str = "") -> None:
         """Print a line now and then."""
         nonlocal last
         now = time.monotonic()
         if done < total and now - last < PLAIN_INTERVAL_SECONDS:
             return
         last = now
-        left = (now - started) / done * (total - done) if done else 0.0
-        print(f"{title}: {done}/{total}" + (f", about {left:.0f} s left" if done < total else ""), flush=True)
+        left = f", about {(now - started) / done * (total - done):.0f} s left" if 0 < done < total else ""
+        print(f"{title}: {done}/{total}{left}{f' ({what})' if what else ''}", file=stream, flush=True)
 
     return progress
