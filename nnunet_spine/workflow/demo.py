@@ -112,8 +112,11 @@ def run_demo(settings: DemoSettings, step: StepProgress) -> DemoResult:
     """
     if settings.epochs < 1:
         raise BadInput(f"--epochs is {settings.epochs}; expected at least 1.")
+    make_folder(settings.output)
+    workspace = Workspace.from_environment(settings.output)
+    workspace.apply()
     device = choose_device(settings.device)
-    study = _prepare(settings, step)
+    study = _prepare(settings, workspace, step)
     trained = _train_documented(settings, study, device, step)
     trained += _train_baseline(settings, study, device, step)
     models = {
@@ -136,11 +139,9 @@ def run_demo(settings: DemoSettings, step: StepProgress) -> DemoResult:
     return DemoResult(evaluations, comparison, report, tuple(trained))
 
 
-def _prepare(settings: DemoSettings, step: StepProgress) -> Study:
+def _prepare(settings: DemoSettings, workspace: Workspace, step: StepProgress) -> Study:
     """Cohort, raw data set, plans, preprocessed cases."""
-    make_folder(settings.output)
     export = settings.output / "export"
-    workspace = Workspace.from_environment(settings.output)
     with step("phantoms") as progress:
         write_cohort(
             export, cases=settings.cases, seed=settings.seed, background=settings.background, progress=progress
