@@ -142,12 +142,15 @@ def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: boo
     from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.run.run_training import maybe_load_checkpoint
 
+    from nnunet_spine.training.trainer import SpineTrainer
+
     device = choose_device(job.device)
     torch.set_num_threads(job.threads or allocated_cpus())
     folder = Path(nnUNet_preprocessed) / dataset_name
     plans = load_json(str(folder / f"{job.plans_name}.json"))
     trainer_class = find_trainer(job.trainer)
-    with quiet(not echo):
+    # Only this package's trainers tell their progress; of any other, nnU-Net's lines are all there is to see.
+    with quiet(not echo and issubclass(trainer_class, SpineTrainer)):
         trainer = trainer_class(
             plans={**plans, "continue_training": True},
             configuration=job.configuration,
