@@ -58,6 +58,11 @@ class SpineTrainer(nnUNetTrainer):
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this very signature
     ) -> None:
         super().__init__(plans, configuration, fold, dataset_json, device)
+        if self.is_ddp:
+            raise BadInput(
+                "This package's trainers use one GPU: a batch of the documented protocol is too small to be shared. "
+                "Leave `-num_gpus` out, and train the folds side by side instead."
+            )
         adopt(self.configuration_manager)
         self.protocol = replace(
             self.variant,
