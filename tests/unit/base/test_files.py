@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+import hashlib
+import math
+import stat
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnunet_spine.errors import BadInput, NotFound, NotWritable
+from nnunet_spine.files import (
+    csv_text,
+    make_folder,
+    read_csv,
+    read_json,
+    replacing,
+    sha256,
+    staged_folder,
+    write_bytes,
+    write_csv,
+    write_json,
+)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(p.name for p in folder.iterdir())
+
+
+def test_replacing_leaves_the_earlier_file_where_the_block_fails(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError("power cut")
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_replacing_keeps_the_suffix_for_writers_that_go_by_it(tmp_path: Path) -> None:
+    with replacing(tmp_path / "a.nii.gz") as temporary:
+        assert temporary.name.endswith(".nii.gz")
+        assert temporary.parent == tmp_path
+        temporary.write_text("x")
+    assert names(tmp_path) == ["a.nii.gz"]
+
+
+def test_replacing_passes_our_errors_through(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="inside"), replacing(tmp_path / "a"):
+        raise NotFound("inside")
+
+
+def test_replacing_says_where_it_cannot_write(tmp_path: Path) -> None:
+    with pytest.raises(NotWritable, match="a.txt"), replacing(tmp_path / "a.txt"):
+        pass  # nothing was written, so there is nothing to move
+
+
+def test_mode_is_set_before_any_content_is_there(tmp_path: Path) -> None:
+    write_bytes(tmp_path / "secret", b"x", mode=0o600)
+    assert stat.S_IMODE((tmp_path / "secret").stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("place", ["/proc/nnunet_spine", "file/below"])
+def test_a_folder_that_cannot_be_made(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(NotWritable, match="Choose an output folder"):
+        make_folder(tmp_path / place)
+
+
+def test_json_refuses_nan_and_writes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"dice": math.nan})
+    assert names(tmp_path) == []
+
+
+def test_json_that_is_broken_names_line_and_column(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text('{"a": 1,\n "b": }')
+    with pytest.raises(BadInput, match="line 2, column 7"):
+        read_json(tmp_path / "a.json")
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({"a": st.text(alphabet="xy,\"' ä\n").map(str.strip), "b": st.integers()}), max_size=5
+    )
+)
+def test_csv_comes_back(tmp_path_factory, rows: list[dict[str, object]]) -> None:
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    write_csv(path, ("a", "b"), rows)
+    assert read_csv(path, ("a", "b")) == [{"a": row["a"], "b": str(row["b"])} for row in rows]
+
+
+def test_csv_details(tmp_path: Path) -> None:
+    assert csv_text(("a", "b"), [{"a": None, "b": 0}]) == "a,b\n,0\n"
+    (tmp_path / "bom.csv").write_bytes("\ufeff a , b\n1, 2 \n".encode())
+    assert read_csv(tmp_path / "bom.csv", ("a", "b")) == [{"a": "1", "b": "2"}]
+    (tmp_path / "short.csv").write_text("a,b\n1\n")
+    assert read_csv(tmp_path / "short.csv", ("a",)) == [{"a": "1", "b": ""}]
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [(b"a\n1\n", "no column b"), (b"", "no header"), (b"a,b\n1,2,3\n", "line 2"), (b"a,b\n\xff\n", "UTF-8")],
+)
+def test_csv_that_cannot_be_used(tmp_path: Path, content: bytes, words: str) -> None:
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(BadInput, match=words):
+        read_csv(tmp_path / "a.csv", ("a", "b"))
+
+
+def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"no\.csv"):
+        read_csv(tmp_path / "no.csv", ())
+
+
+def test_staged_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError), staged_folder(tmp_path / "out") as staging:
+        (staging / "half").write_text("x")
+        raise RuntimeError
+    assert names(tmp_path) == []
+    with staged_folder(tmp_path / "out") as staging:
+        (staging / "whole").write_text("x")
+        assert not (tmp_path / "out").exists()
+    assert names(tmp_path / "out") == ["whole"]
+    with pytest.raises(NotWritable, match="not empty"), staged_folder(tmp_path / "out"):
+        pass
+
+
+def test_staged_folder_takes_an_empty_one(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    with staged_folder(tmp_path / "out") as staging:
+        (staging / "a").write_text("x")
+    assert names(tmp_path / "out") == ["a"]
+
+
+def test_sha256(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()

@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
+from nnunet_spine.images import (
+    SAGITTAL_ORIENTATION,
+    Geometry,
+    Volume,
+    is_volume_file,
+    read_volume,
+    reorient,
+    volume_stem,
+    write_volume,
+)
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+TILTED = tuple(float(v) for v in np.linalg.qr(np.array([[1, 0.1, 0], [-0.1, 1, 0.05], [0, -0.05, 1.0]]))[0].ravel())
+
+
+def volume(shape=(3, 4, 5), direction=IDENTITY) -> Volume:
+    array = np.arange(np.prod(shape), dtype=np.int16).reshape(shape)
+    return Volume(array, Geometry(shape[::-1], (0.5, 0.75, 4.0), (10.0, -20.0, 30.0), direction))
+
+
+def test_affine_maps_an_index_to_its_place() -> None:
+    affine = volume().geometry.affine_lps()
+    np.testing.assert_allclose(affine @ [2, 3, 1, 1], [11.0, -17.75, 34.0, 1.0])
+
+
+def test_affine_agrees_with_simpleitk() -> None:
+    tilted = volume(direction=TILTED)
+    expected = tilted.image().TransformIndexToPhysicalPoint((4, 3, 2))
+    np.testing.assert_allclose(tilted.geometry.affine_lps() @ [4, 3, 2, 1], [*expected, 1], atol=1e-9)
+
+
+def test_voxel_volume_and_orders() -> None:
+    geometry = volume().geometry
+    assert geometry.voxel_ml == pytest.approx(0.0015)
+    assert geometry.shape_zyx == (3, 4, 5)
+    assert geometry.spacing_zyx_mm == (4.0, 0.75, 0.5)
+
+
+def test_same_grid_looks_at_every_corner() -> None:
+    geometry = volume((3, 4, 200)).geometry
+    assert geometry.same_grid(geometry)
+    # A spacing that differs by 1e-5 mm is 2e-3 mm off at the far end of 200 voxels.
+    other = Geometry(geometry.size_xyz, (0.50001, 0.75, 4.0), geometry.origin_xyz_mm, IDENTITY)
+    assert not geometry.same_grid(other)
+    assert geometry.same_grid(other, tolerance_mm=0.01)
+    assert not geometry.same_grid(volume((3, 4, 5)).geometry)
+
+
+def test_an_array_must_fit_its_grid() -> None:
+    with pytest.raises(GeometryMismatch, match=r"\(3, 4, 6\).*\(3, 4, 5\)"):
+        Volume(np.zeros((3, 4, 6)), volume().geometry)
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+def test_written_and_read(tmp_path: Path, suffix: str) -> None:
+    original = volume(direction=TILTED)
+    write_volume(tmp_path / f"a{suffix}", original)
+    again = read_volume(tmp_path / f"a{suffix}")
+    np.testing.assert_array_equal(again.array, original.array)
+    assert again.geometry.same_grid(original.geometry)
+
+
+def test_nifti_says_the_same_to_nibabel_and_holds_no_text(tmp_path: Path) -> None:
+    original = volume(direction=TILTED)
+    write_volume(tmp_path / "a.nii.gz", original)
+    image = nibabel.load(tmp_path / "a.nii.gz")
+    lps_to_ras = np.diag([-1.0, -1.0, 1.0, 1.0])
+    np.testing.assert_allclose(image.affine, lps_to_ras @ original.geometry.affine_lps(), atol=1e-5)
+    np.testing.assert_array_equal(np.asarray(image.dataobj), original.array.T)
+    assert (image.header["descrip"].item(), image.header["aux_file"].item(), image.header["db_name"].item()) == (
+        b"",
+        b"",
+        b"",
+    )
+
+
+def test_written_twice_it_has_the_same_bytes(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        write_volume(tmp_path / f"{name}.nii.gz", volume())
+    assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+def test_bool_becomes_uint8(tmp_path: Path) -> None:
+    mask = Volume(volume().array > 7, volume().geometry)
+    write_volume(tmp_path / "a.nii.gz", mask)
+    assert read_volume(tmp_path / "a.nii.gz").array.dtype == np.uint8
+
+
+def test_files_that_are_no_volume(tmp_path: Path) -> None:
+    with pytest.raises(NotFound):
+        read_volume(tmp_path / "no.nii.gz")
+    (tmp_path / "text.nii.gz").write_text("not an image")
+    with pytest.raises(BadInput, match="cannot be read as a volume"):
+        read_volume(tmp_path / "text.nii.gz")
+    sitk.WriteImage(sitk.Image([3, 3], sitk.sitkInt16), str(tmp_path / "flat.mha"))
+    sitk.WriteImage(sitk.Image([3, 3, 3], sitk.sitkVectorInt16, 2), str(tmp_path / "colour.mha"))
+    for name in ("flat", "colour"):
+        with pytest.raises(BadInput, match="scalar 3D volume"):
+            read_volume(tmp_path / f"{name}.mha")
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([1.0, -1.0])] * 3))
+def test_reorient_moves_no_voxel(order: list[int], signs: tuple[float, float, float]) -> None:
+    direction = np.zeros((3, 3))
+    for axis, (row, sign) in enumerate(zip(order, signs, strict=True)):
+        direction[row, axis] = sign
+    original = volume(direction=tuple(direction.ravel()))
+    turned = reorient(original)
+    np.testing.assert_allclose(np.reshape(turned.geometry.direction, (3, 3)), [[0, 0, 1], [1, 0, 0], [0, -1, 0]])
+    # Each voxel is found again at its place in space.
+    inverse = np.linalg.inv(turned.geometry.affine_lps())
+    for index in [(0, 0, 0), (4, 3, 2), (1, 2, 1)]:
+        x, y, z = np.rint(inverse @ original.geometry.affine_lps() @ [*index, 1])[:3].astype(int)
+        assert turned.array[z, y, x] == original.array[index[::-1]]
+
+
+def test_sagittal_orientation_has_slices_first() -> None:
+    assert SAGITTAL_ORIENTATION == "PIL"
+    assert np.reshape(reorient(volume()).geometry.direction, (3, 3))[0, 2] == 1.0  # z of the array runs to the left
+
+
+@pytest.mark.parametrize(
+    ("name", "stem", "is_volume"),
+    [("a.nii.gz", "a", True), ("a.b.NII", "a.b", True), ("a.dcm", "a.dcm", False), ("nii.gz", "nii.gz", False)],
+)
+def test_names(name: str, stem: str, is_volume: bool) -> None:
+    assert volume_stem(Path(name)) == stem
+    assert is_volume_file(Path(name)) is is_volume
