@@ -16,6 +16,9 @@ DEFAULT_ROOT = "nnunet_spine_data"
 EPOCHS_VARIABLE = "NNUNET_SPINE_EPOCHS"
 SEED_VARIABLE = "NNUNET_SPINE_SEED"
 
+CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Where a container's CPU quota stands (cgroup v2)."""
+
 PLANS_NAME = "nnUNetSpinePlans"
 CONFIGURATION = "3d_fullres"
 DEFAULT_TRAINER = "nnUNetTrainerSpine"
@@ -132,7 +135,7 @@ def allocated_cpus() -> int:
 def _cgroup_cpus() -> int | None:
     """CPUs by the quota of a container (cgroup v2), or None where there is none."""
     try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        quota, period = CGROUP_QUOTA.read_text(encoding="ascii").split()
     except (OSError, ValueError):
         return None
     return None if quota == "max" else max(1, int(quota) // int(period))

@@ -20,6 +20,9 @@ DEFAULT_MEMORY_GIB = 8.0
 LARGEST_SHARE_OF_CASES = 0.05
 """nnU-Net's cap: a batch covers at most this share of the training data."""
 
+SMALLEST_IN_PLANE = 2 * PROTOCOL.grid_multiple
+"""Instance norm needs more than one voxel at the deepest level, a sixteenth of the grid."""
+
 SMALLEST_BATCH = 2
 """nnU-Net's least batch size."""
 
@@ -116,18 +119,19 @@ def _grid(
     """Largest grid that the data ask for and the memory allows, with the reason."""
     step = PROTOCOL.grid_multiple
     wanted = [int(shapes[:, 0].max()), *[round(float(n)) for n in np.median(shapes[:, 1:], axis=0)]]
-    sides = [step * math.ceil(n / step) for n in wanted]
+    least = (step, SMALLEST_IN_PLANE, SMALLEST_IN_PLANE)
+    sides = [max(m, step * math.ceil(n / step)) for n, m in zip(wanted, least, strict=True)]
     asked = tuple(sides)
     while not fits((sides[0], sides[1], sides[2])):
         # Shrink what is largest in its plane first; slices last, since they are few and thick.
-        axis = 1 if sides[1] / wanted[1] >= sides[2] / wanted[2] and sides[1] > step else 2
-        if sides[axis] <= step:
-            axis = 0
-        if sides[axis] <= step:
+        shrinkable = [axis for axis in (1, 2, 0) if sides[axis] > least[axis]]
+        if not shrinkable:
             raise WorkFailed(
                 f"Not even a grid of {sides} (slice, y, x) can be trained in {memory_gib:g} GiB. "
                 "Plan with more memory: `nnunet-spine plan --memory-gib`."
             )
+        in_plane = [axis for axis in shrinkable if axis != 0]
+        axis = max(in_plane, key=lambda a: sides[a] / wanted[a]) if in_plane else 0
         sides[axis] -= step
     grid = (sides[0], sides[1], sides[2])
     reason = (

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from nnunet_spine import errors
+from nnunet_spine.manifest import make_manifest, read_departures, versions, write_manifest
+from nnunet_spine.protocol import departures
+
+
+def test_a_manifest_names_versions_protocol_inputs_and_departures(tmp_path: Path) -> None:
+    manifest = make_manifest(
+        "train", parameters={"fold": 0}, inputs={"plans": "ab"}, departures=departures({"epochs": 3})
+    )
+    write_manifest(tmp_path, manifest)
+    again = json.loads((tmp_path / "manifest.json").read_text())
+    assert again["step"] == "train"
+    assert again["inputs"] == {"plans": "ab"}
+    assert again["protocol"]["channels"] == [16, 32, 64, 128, 256]
+    assert set(again["versions"]) >= {"python", "nnunet_spine", "nnunetv2", "torch", "monai", "SimpleITK"}
+    assert read_departures(tmp_path / "manifest.json") == ["epochs: 3 instead of 400 (documented)"]
+    assert read_departures(tmp_path / "none.json") == []
+
+
+def test_no_path_of_the_command_line_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["/home/doe/bin/nnunet-spine", "convert", "/data/Doe^Jane"])
+    assert make_manifest("convert", parameters={})["command"] == ["nnunet-spine", "convert"]
+
+
+def test_versions_are_those_installed() -> None:
+    import numpy as np
+
+    assert versions()["numpy"] == np.__version__
+
+
+def test_a_package_that_is_absent_is_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("nnunet_spine.manifest._REPORTED_PACKAGES", ("no-such-package",))
+    assert versions()["no-such-package"] == "not installed"
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin", "code"),
+    [
+        (errors.BadInput, ValueError, 2),
+        (errors.NotFound, FileNotFoundError, 2),
+        (errors.NotWritable, OSError, 2),
+        (errors.GeometryMismatch, ValueError, 2),
+        (errors.WorkFailed, RuntimeError, 1),
+        (errors.MissingDependency, ImportError, 1),
+    ],
+)
+def test_each_error_is_ours_and_the_built_in_kind(kind: type, builtin: type, code: int) -> None:
+    error = kind("what was found")
+    assert isinstance(error, errors.NnunetSpineError)
+    assert isinstance(error, builtin)
+    assert error.exit_code == code
+    assert str(error) == "what was found"

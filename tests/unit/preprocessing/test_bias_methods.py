@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnunet_spine.errors import BadInput
+from nnunet_spine.preprocessing.bias import correct_bias
+from nnunet_spine.preprocessing.intensity import adjust_gamma, scale_intensity
+from nnunet_spine.preprocessing.pipeline import IntensitySettings, normalise
+from nnunet_spine.protocol import BiasMethod
+
+SPACING = (4.0, 1.5, 1.5)
+
+
+def phantom() -> tuple[np.ndarray, np.ndarray]:
+    """Two tissues in air under a smooth field of 0.7 to 1.4, and that field."""
+    z, y, x = np.meshgrid(*(np.linspace(-1, 1, n) for n in (10, 64, 64)), indexing="ij")
+    tissue = np.where(x**2 + y**2 < 0.8, 100.0, 0.0) + np.where((x - 0.2) ** 2 + y**2 < 0.15, 80.0, 0.0)
+    field = np.exp(0.35 * x + 0.1 * y * z)
+    noise = np.random.default_rng(0).normal(0, 1.0, tissue.shape)
+    return np.abs(tissue * field + noise).astype(np.float32), field
+
+
+def field_error(estimate: np.ndarray, truth: np.ndarray, inside: np.ndarray) -> float:
+    ratio = estimate[inside] / truth[inside]
+    return float(np.std(ratio) / np.mean(ratio))
+
+
+def test_n4_is_closer_to_the_field_than_doing_nothing() -> None:
+    image, field = phantom()
+    inside = image > 50
+    correction = correct_bias(image, SPACING, BiasMethod.N4)
+    assert field_error(correction.field, field, inside) < 0.5 * field_error(np.ones_like(field), field, inside)
+    assert correction.field.min() > 0
+    np.testing.assert_allclose(correction.image * correction.field, image, rtol=1e-5, atol=1e-3)
+
+
+def test_n4_gives_the_same_bits_twice() -> None:
+    image, _ = phantom()
+    first, second = (correct_bias(image, SPACING, BiasMethod.N4).image for _ in range(2))
+    assert first.tobytes() == second.tobytes()
+
+
+@pytest.mark.parametrize("image", [np.full((8, 8, 8), 3.0), np.zeros((2, 2, 2))])
+@pytest.mark.parametrize("method", list(BiasMethod))
+def test_constant_images_are_left_alone(image: np.ndarray, method: BiasMethod) -> None:
+    correction = correct_bias(image.astype(np.float32), SPACING, method)
+    np.testing.assert_array_equal(correction.image, image)
+    np.testing.assert_array_equal(correction.field, 1.0)
+
+
+def test_none_does_nothing() -> None:
+    image, _ = phantom()
+    np.testing.assert_array_equal(correct_bias(image, SPACING, BiasMethod.NONE).image, image)
+
+
+def test_negative_values_are_survived() -> None:
+    image, _ = phantom()
+    corrected = correct_bias(image - 50, SPACING, BiasMethod.N4)
+    assert np.isfinite(corrected.image).all()
+    assert corrected.field.min() > 0
+
+
+def test_a_volume_too_thin_is_refused() -> None:
+    with pytest.raises(BadInput, match="too thin.*at least 4 voxels"):
+        correct_bias(np.random.default_rng(0).random((2, 32, 32)).astype(np.float32), SPACING, BiasMethod.N4)
+
+
+def test_the_pipeline_is_gamma_then_bias_then_scale() -> None:
+    image, _ = phantom()
+    by_hand = scale_intensity(correct_bias(adjust_gamma(image, 0.7), SPACING, BiasMethod.N4).image)
+    np.testing.assert_array_equal(normalise(image, SPACING, IntensitySettings()), by_hand)
+    plain = IntensitySettings(gamma=1.0, bias_method=BiasMethod.NONE)
+    np.testing.assert_array_equal(normalise(image, SPACING, plain), scale_intensity(image))
+
+
+def test_settings_come_back_from_json() -> None:
+    settings = IntensitySettings(gamma=0.5, bias_method=BiasMethod.NONE)
+    assert IntensitySettings.from_json(settings.as_json()) == settings
+    for broken in ({"gamma": 1.0}, {**settings.as_json(), "bias_method": "magic"}, {**settings.as_json(), "blur": 1}):
+        with pytest.raises(BadInput, match="Run `nnunet-spine plan` again"):
+            IntensitySettings.from_json(broken)
