@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from contextlib import redirect_stdout
+from io import StringIO
+from pathlib import Path
+
+import pytest
+
+from nnunet_spine import __version__
+from nnunet_spine.cli import console, main
+from nnunet_spine.errors import BadInput, WorkFailed
+
+
+def test_a_table_is_aligned_text() -> None:
+    assert console.format_table(("fold", "Dice"), [("fold 0", "0.5"), ("a", "0.25")]) == (
+        "fold    Dice\n------------\nfold 0   0.5\na       0.25"
+    )
+
+
+def test_plain_progress_tells_now_and_then_and_at_the_end(capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter([0.0, 1.0, 12.0, 13.0, 14.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress_bar("work") as progress:
+        progress(1, 4)
+        progress(2, 4, "case 2")
+        progress(3, 4)
+        progress(4, 4)
+    assert capsys.readouterr().out.splitlines() == ["work: 2/4, about 12 s left (case 2)", "work: 4/4"]
+
+
+def test_progress_is_seen_although_printing_is_turned_away(capsys) -> None:
+    with console.progress_bar("work") as progress, redirect_stdout(StringIO()):
+        progress(1, 1)
+        print("nnU-Net's noise")
+    assert capsys.readouterr().out == "work: 1/1\n"
+
+
+def test_invisible_progress_prints_nothing(capsys) -> None:
+    with console.progress_bar("work", visible=False) as progress:
+        progress(1, 1)
+    assert capsys.readouterr().out == ""
+
+
+def test_a_paragraph_is_wrapped_at_80(capsys) -> None:
+    console.print_paragraph("word " * 40)
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "words"),
+    [
+        (BadInput("the input"), 2, "error: the input"),
+        (WorkFailed("the work"), 1, "error: the work"),
+        (KeyboardInterrupt(), 130, "Run the same command again"),
+    ],
+)
+def test_exit_codes(monkeypatch: pytest.MonkeyPatch, capsys, failure: BaseException, code: int, words: str) -> None:
+    def fail(_arguments: object) -> int:
+        raise failure
+
+    monkeypatch.setattr("nnunet_spine.cli.info.run", fail)
+    assert main.main(["info"]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_bad_usage_is_2_and_version_is_printed(capsys) -> None:
+    for arguments, code in ((["segment"], 2), ([], 2), (["--version"], 0)):
+        with pytest.raises(SystemExit) as end:
+            main.main(arguments)
+        assert end.value.code == code
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["plain", "with space", 'it\'s "quoted" $HOME'])
+def test_env_survives_a_shell(tmp_path: Path, capsys, name: str) -> None:
+    root = tmp_path / name
+    assert main.main(["env", "--root", str(root)]) == 0
+    exports = capsys.readouterr().out
+    script = f"{exports}\nprintf '%s' \"$nnUNet_results\""
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, env=dict(os.environ))
+    assert done.stdout == str(root / "nnUNet_results")
+
+
+def test_info_shows_the_protocol_with_its_origins(capsys, tmp_path: Path) -> None:
+    assert main.main(["info", "--root", str(tmp_path)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  d epochs = 400" in lines
+    assert "  o gamma = 0.7" in lines
+    assert "  i dice_sd_ddof = 0" in lines
+
+
+def test_every_command_has_help(capsys) -> None:
+    for name in main.COMMANDS:
+        with pytest.raises(SystemExit) as end:
+            main.main([name, "--help"])
+        assert end.value.code == 0
+        assert f"nnunet-spine {name}" in capsys.readouterr().out

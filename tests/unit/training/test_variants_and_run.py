@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import importlib
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from nnunet_spine.cases import Fold, write_splits
+from nnunet_spine.errors import BadInput, MissingDependency, NotFound
+from nnunet_spine.nnunet.environment import Workspace, trainers_folder
+from nnunet_spine.protocol import PROTOCOL, Augmentation
+from nnunet_spine.training import run, variants
+from nnunet_spine.training.run import TrainingJob, find_trainer, fold_folder, is_complete, train_fold
+
+CHANGES = {
+    "nnUNetTrainerSpine": {},
+    "nnUNetTrainerSpine250Iterations": {"iterations_per_epoch": 250},
+    "nnUNetTrainerSpineAugmented": {"augmentation": Augmentation.NNUNET},
+    "nnUNetTrainerSpineRandBiasField": {"augmentation": Augmentation.RAND_BIAS_FIELD},
+    "nnUNetTrainerSpineNoResidual": {"residual_units": 0},
+    "nnUNetTrainerSpineNoBackground": {"loss_include_background": False},
+}
+
+
+def test_each_variant_changes_one_value() -> None:
+    assert set(variants.VARIANTS) == set(CHANGES)
+    for name, protocol in variants.VARIANTS.items():
+        changed = {
+            f.name: getattr(protocol, f.name)
+            for f in fields(protocol)
+            if getattr(protocol, f.name) != getattr(PROTOCOL, f.name)
+        }
+        assert changed == CHANGES[name]
+        assert getattr(variants, name).variant is protocol
+
+
+def test_each_module_gives_the_class_of_the_package() -> None:
+    names = {p.stem for p in trainers_folder().glob("*.py")} - {"__init__"}
+    assert names == {*CHANGES, "nnUNetTrainerSpineDemoBaseline"}
+    for name in names:
+        module = importlib.import_module(f"nnunet_spine.trainers.{name}")
+        assert getattr(module, name) is getattr(variants, name)
+        assert module.__all__ == [name]
+
+
+def test_the_demo_baseline_overrides_nothing_but_its_constructor() -> None:
+    own = {k for k in vars(variants.nnUNetTrainerSpineDemoBaseline) if not k.startswith("__") or k == "__init__"}
+    assert own == {"__init__"}
+
+
+def test_our_trainers_are_found_without_nnunets_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert find_trainer("nnUNetTrainerSpine") is variants.nnUNetTrainerSpine
+
+
+def test_a_trainer_that_nobody_has() -> None:
+    with pytest.raises(NotFound, match="nnUNetTrainerSpine250Iterations"):
+        find_trainer("nnUNetTrainerSpineMagic")
+
+
+def test_a_broken_torchvision_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_name: str) -> None:
+        raise RuntimeError("operator torchvision::nms does not exist")
+
+    monkeypatch.setattr("nnunetv2.utilities.find_objects.recursive_find_trainer_class_by_name", broken)
+    with pytest.raises(MissingDependency, match=r"pip install -c constraints\.txt"):
+        find_trainer("nnUNetTrainer")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace.from_environment(tmp_path)
+    folder = workspace.preprocessed / "Dataset058_Spine"
+    write_splits(folder / "splits_final.json", [Fold(0, ("b",), ("a",)), Fold(1, ("a",), ("b",))])
+    return workspace
+
+
+def test_training_wants_plans_then_cases_then_a_fold(workspace: Workspace) -> None:
+    folder = workspace.preprocessed / "Dataset058_Spine"
+    with pytest.raises(NotFound, match="nnunet-spine plan 58"):
+        train_fold(TrainingJob("58", 0), workspace)
+    (folder / "nnUNetSpinePlans.json").write_text("{}")
+    with pytest.raises(NotFound, match="nnunet-spine preprocess 58"):
+        train_fold(TrainingJob("58", 0), workspace)
+    (folder / "nnUNetSpinePlans_3d_fullres").mkdir()
+    (folder / "nnUNetSpinePlans_3d_fullres" / "a.pkl").write_bytes(b"")
+    with pytest.raises(NotFound, match="no fold 2.*folds 0 to 1"):
+        train_fold(TrainingJob("58", 2), workspace)
+    assert not workspace.results.exists()
+
+
+@pytest.mark.parametrize("option", [{"epochs": 0}, {"seed": -1}, {"threads": 0}])
+def test_numbers_that_make_no_sense(workspace: Workspace, option: dict[str, int]) -> None:
+    with pytest.raises(BadInput, match=f"--{next(iter(option))}"):
+        train_fold(TrainingJob("58", 0, **option), workspace)
+
+
+def test_a_fold_is_complete_with_checkpoint_summary_and_every_prediction(workspace: Workspace) -> None:
+    folder = fold_folder(TrainingJob("58", 0), workspace)
+    assert folder.parent.name == "nnUNetTrainerSpine__nnUNetSpinePlans__3d_fullres"
+    fold = Fold(0, ("b",), ("a",))
+    for name in ("checkpoint_final.pth", "validation/summary.json", "validation/a.nii.gz"):
+        assert not is_complete(folder, fold)
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+    assert is_complete(folder, fold)
+
+
+def test_variables_are_set_for_the_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    monkeypatch.setenv("A_SPINE_TEST", "before")
+    monkeypatch.delenv("B_SPINE_TEST", raising=False)
+    with run._variables({"A_SPINE_TEST": 3, "B_SPINE_TEST": 4, "C_SPINE_TEST": None}):
+        assert (os.environ["A_SPINE_TEST"], os.environ["B_SPINE_TEST"]) == ("3", "4")
+        assert "C_SPINE_TEST" not in os.environ
+    assert os.environ["A_SPINE_TEST"] == "before"
+    assert "B_SPINE_TEST" not in os.environ
+
+
+@pytest.mark.parametrize("value", ["many", "-3", "0", "2.5"])
+def test_a_variable_that_is_no_number_of_epochs(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    from nnunet_spine.training.trainer import _positive_variable
+
+    monkeypatch.setenv("NNUNET_SPINE_EPOCHS", value)
+    with pytest.raises(BadInput, match="NNUNET_SPINE_EPOCHS"):
+        _positive_variable("NNUNET_SPINE_EPOCHS", 400)
