@@ -26,6 +26,7 @@ class Origin(StrEnum):
 class BiasMethod(StrEnum):
     """How the bias field is corrected before training."""
 
+    VAN_LEEMPUT = "van_leemput"
     N4 = "n4"
     NONE = "none"
 

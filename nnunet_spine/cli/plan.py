@@ -18,7 +18,9 @@ def add_subparser(subparsers: Any) -> None:
     add_dataset(parser)
     parser.add_argument("--memory-gib", type=float, metavar="GIB", help="memory that training may take (default: 8)")
     parser.add_argument("--gamma", type=float, help="exponent of the contrast step (default: the protocol's; 1 is off)")
-    parser.add_argument("--bias", choices=("n4", "none"), help="bias-field correction (default: the protocol's)")
+    parser.add_argument(
+        "--bias", choices=("van_leemput", "n4", "none"), help="bias-field correction (default: the protocol's)"
+    )
     parser.add_argument("--plans-name", metavar="NAME", help="name of the plans (default: nnUNetSpinePlans)")
     add_root(parser)
     add_json(parser)

@@ -14,6 +14,7 @@ import SimpleITK as sitk
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
+from nnunet_spine.preprocessing.van_leemput import MINIMUM_SIDE, estimate_field
 from nnunet_spine.protocol import BiasMethod
 
 N4_SHRINK = 4
@@ -21,9 +22,6 @@ N4_SHRINK = 4
 
 N4_ITERATIONS = (50, 50, 50, 50)
 """Iterations per level: SimpleITK's default."""
-
-MINIMUM_SIDE = 4
-"""Fewer voxels than this on an axis leave nothing for a spline to fit."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +65,9 @@ def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMet
             f"A volume of {image.shape} (z, y, x) is too thin for bias-field correction: at least {MINIMUM_SIDE} "
             "voxels on each axis are needed. Leave the case out, or plan with `--bias none`."
         )
+    if method is BiasMethod.VAN_LEEMPUT:
+        field = estimate_field(image, spacing_mm).field
+        return BiasCorrection(image / field, field)
     field = _n4_field(image - min(image.min(), np.float32(0)), spacing_mm)
     return BiasCorrection(image / field, field)
 

@@ -43,5 +43,5 @@ def test_a_name_that_is_no_value_is_an_error() -> None:
 
 
 def test_closed_sets_have_their_values() -> None:
-    assert [m.value for m in BiasMethod] == ["n4", "none"]
+    assert [m.value for m in BiasMethod] == ["van_leemput", "n4", "none"]
     assert [m.value for m in Augmentation] == ["none", "nnU-Net", "RandBiasField"]
