@@ -34,8 +34,7 @@ def adjust_gamma(array: npt.NDArray[np.generic], gamma: float) -> FloatArray:
     ------
     Source deck, preprocessing, step 1.
     """
-    if not np.isfinite(gamma) or gamma <= 0:
-        raise BadInput(f"gamma is {gamma}; expected a number above 0 (1 switches the step off).")
+    check_gamma(gamma)
     image = finite_float32(array)
     minimum, maximum = image.min(), image.max()
     if gamma == 1.0 or minimum == maximum:
@@ -46,6 +45,18 @@ def adjust_gamma(array: npt.NDArray[np.generic], gamma: float) -> FloatArray:
     adjusted *= span
     adjusted += minimum
     return adjusted
+
+
+def check_gamma(gamma: float) -> None:
+    """Refuse an exponent that is not above 0.
+
+    Raises
+    ------
+    BadInput
+        Where it is 0, negative, infinite or no number.
+    """
+    if not np.isfinite(gamma) or gamma <= 0:
+        raise BadInput(f"gamma is {gamma}; expected a number above 0 (1 switches the step off).")
 
 
 def scale_intensity(array: npt.NDArray[np.generic], minimum: float = 0.0, maximum: float = 1.0) -> FloatArray:
@@ -89,7 +100,7 @@ def finite_float32(array: npt.NDArray[np.generic]) -> FloatArray:
     Raises
     ------
     BadInput
-        Where it is empty or has values that are not finite.
+        Where it is empty, has values that are not finite, or a range that float32 cannot hold.
     """
     image = np.asarray(array, dtype=np.float32)
     if image.size == 0:
@@ -98,5 +109,11 @@ def finite_float32(array: npt.NDArray[np.generic]) -> FloatArray:
         count = int(np.count_nonzero(~np.isfinite(image)))
         raise BadInput(
             f"The image has {count} voxels that are not finite (NaN or infinite). Repair or leave out the case."
+        )
+    lowest, highest = float(image.min()), float(image.max())
+    if highest - lowest > np.finfo(np.float32).max:
+        raise BadInput(
+            f"The image runs from {lowest:.3g} to {highest:.3g}, beyond what float32 can scale. "
+            "Repair or leave out the case."
         )
     return image

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing.bias import correct_bias
-from nnunet_spine.preprocessing.intensity import FloatArray, adjust_gamma, scale_intensity
+from nnunet_spine.preprocessing.intensity import FloatArray, adjust_gamma, check_gamma, scale_intensity
 from nnunet_spine.protocol import PROTOCOL, BiasMethod
 
 
 @dataclass(frozen=True)
 class IntensitySettings:
-    """What the intensity steps are to do; fields are those of `Protocol`."""
+    """What the intensity steps are to do; fields are those of `Protocol`.
+
+    Raises
+    ------
+    BadInput
+        Where gamma is not above 0, or the range is empty.
+    """
 
     gamma: float = PROTOCOL.gamma
     bias_method: BiasMethod = PROTOCOL.bias_method
     scale_minimum: float = PROTOCOL.scale_minimum
     scale_maximum: float = PROTOCOL.scale_maximum
+
+    def __post_init__(self) -> None:
+        check_gamma(self.gamma)
+        if not -math.inf < self.scale_minimum < self.scale_maximum < math.inf:
+            raise BadInput(f"The range to scale to is {self.scale_minimum} to {self.scale_maximum}; it must grow.")
 
     def as_json(self) -> dict[str, Any]:
         """Plain values, for a plans file."""
@@ -32,7 +44,7 @@ class IntensitySettings:
         Raises
         ------
         BadInput
-            Where a name is unknown or the method is none of ours.
+            Where a name is unknown, the method is none of ours, or a value makes no sense.
         """
         try:
             return cls(**{**values, "bias_method": BiasMethod(values["bias_method"])})

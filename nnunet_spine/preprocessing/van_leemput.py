@@ -183,7 +183,7 @@ def _estimate(shape: tuple[int, ...], samples: Samples, fits: Sequence[Fit], sha
 
 
 def fit_orders(samples: Samples, shape: Sequence[int], *, classes: int, orders: Sequence[int]) -> list[Fit]:
-    """Fit each order from two starts, keep the likelier one, and weigh the evidence of the orders.
+    """Fit each order and weigh its evidence; the lowest field has two starts, higher ones go on from the likelier.
 
     One start knows no field. The other takes all slow variation for field, which a strong coil's is: from the first
     alone, the classes settle in places of the image before a strong field is found.
@@ -193,45 +193,23 @@ def fit_orders(samples: Samples, shape: Sequence[int], *, classes: int, orders: 
         order: polynomial.design(samples.indices, shape, order, samples.tissue) if order else np.empty((logs.size, 0))
         for order in orders
     }
-    chains = [
-        _fit_chain(logs, bases, classes, np.empty(0)),
-        _fit_chain(logs, bases, classes, _slow_variation(logs, bases)),
-    ]
-    fits = [max(pair, key=lambda fit: fit.objective[-1]) for pair in zip(*chains, strict=True)]
+    fits: list[Fit] = []
+    for order, basis in bases.items():
+        if fits and fits[-1].order > 0:
+            known = np.concatenate([fits[-1].coefficients, np.zeros(basis.shape[1] - fits[-1].coefficients.size)])
+            fits.append(_fit(logs, basis, order, fits[-1].mixture, known))
+            continue
+        starts = [np.zeros(basis.shape[1])] + ([_slow_variation(logs, basis)] if order else [])
+        tried = [_fit(logs, basis, order, _start(logs - basis @ start, classes), start) for start in starts]
+        fits.append(max(tried, key=lambda fit: fit.objective[-1]))
     volume = correlation_volume(_residual(logs, bases[fits[-1].order], fits[-1]), samples.tissue)
     return [replace(fit, evidence=_evidence(logs, bases[fit.order], fit, volume)) for fit in fits]
 
 
-def _slow_variation(
-    logs: npt.NDArray[np.float64], bases: dict[int, npt.NDArray[np.float64]]
-) -> npt.NDArray[np.float64]:
-    """Coefficients of the lowest order above 0 that fit the log intensities as if there were one tissue."""
-    lowest = min((order for order in bases if order > 0), default=0)
-    with_mean = np.column_stack([bases[lowest], np.ones(logs.size)])
+def _slow_variation(logs: npt.NDArray[np.float64], basis: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Coefficients that fit the log intensities as if there were one tissue."""
+    with_mean = np.column_stack([basis, np.ones(logs.size)])
     return np.asarray(np.linalg.lstsq(with_mean, logs, rcond=None)[0][:-1], np.float64)
-
-
-def _fit_chain(
-    logs: npt.NDArray[np.float64],
-    bases: dict[int, npt.NDArray[np.float64]],
-    classes: int,
-    coefficients: npt.NDArray[np.float64],
-) -> list[Fit]:
-    """Fit the orders one after the other, each starting from where the one before ended."""
-    fits: list[Fit] = []
-    mixture: Mixture | None = None
-    for order, basis in bases.items():
-        start = np.zeros(basis.shape[1])
-        known = min(start.size, coefficients.size)
-        start[:known] = coefficients[:known]
-        mixture = _start(logs - basis @ start, classes) if mixture is None or order == 0 else mixture
-        fit = _fit(logs, basis, order, mixture, start)
-        if order > 0:
-            mixture, coefficients = fit.mixture, fit.coefficients
-        elif coefficients.size:
-            mixture = None
-        fits.append(fit)
-    return fits
 
 
 def _start(logs: npt.NDArray[np.float64], classes: int) -> Mixture:
