@@ -7,6 +7,7 @@ judged on the others. Fold numbers are nnU-Net's, from 0.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
@@ -142,8 +143,10 @@ def _case_of_row(row: dict[str, str], where: str) -> Case:
     strength = row.get("field_strength", "")
     try:
         field_strength = float(strength) if strength else None
-    except ValueError as error:
-        raise BadInput(f"{where}: field_strength is {strength[:40]!r}; expected tesla, such as 1.5.") from error
+    except ValueError:
+        field_strength = math.nan
+    if field_strength is not None and not 0 < field_strength < math.inf:
+        raise BadInput(f"{where}: field_strength is {strength[:40]!r}; expected tesla, such as 1.5.")
     return Case(
         case=row["case"],
         patient=row["patient"],

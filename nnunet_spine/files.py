@@ -134,14 +134,24 @@ def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     Raises
     ------
     NotFound, BadInput
-        As for `read_text`; BadInput also where a column of `required` is absent or a row has more fields than
-        the header.
+        As for `read_text`; BadInput also where a column of `required` is absent, a column stands twice, a row has
+        more fields than the header, or a quotation mark is never closed.
     """
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""))
+    try:
+        return _csv_rows(path, required)
+    except csv.Error as error:
+        raise BadInput(f"{path} is not valid CSV: {error}. Check its quotation marks.") from error
+
+
+def _csv_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
     header = [name.strip() for name in reader.fieldnames or []]
     missing = [name for name in required if name not in header]
     if missing:
         raise BadInput(f"{path} has no column {', '.join(missing)}. Found: {', '.join(header) or 'no header'}.")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise BadInput(f"{path} has two columns {', '.join(twice)}. Keep one of each.")
     rows = []
     for row in reader:
         if None in row:

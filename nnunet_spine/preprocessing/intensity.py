@@ -111,7 +111,7 @@ def finite_float32(array: npt.NDArray[np.generic]) -> FloatArray:
             f"The image has {count} voxels that are not finite (NaN or infinite). Repair or leave out the case."
         )
     lowest, highest = float(image.min()), float(image.max())
-    if highest - lowest > np.finfo(np.float32).max:
+    if highest - lowest > float(np.finfo(np.float32).max):
         raise BadInput(
             f"The image runs from {lowest:.3g} to {highest:.3g}, beyond what float32 can scale. "
             "Repair or leave out the case."

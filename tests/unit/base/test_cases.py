@@ -44,6 +44,9 @@ def test_only_case_and_patient_must_be_there(tmp_path: Path) -> None:
         ("case,patient\na,P\na,P\n", "row 3.*listed twice"),
         ("case,patient,compartment\na,P,extradural\n", "compartment is 'extradural'.*intramedullary, extramedullary"),
         ("case,patient,field_strength\na,P,3 T\n", "field_strength is '3 T'.*tesla"),
+        ("case,patient,field_strength\na,P,nan\n", "field_strength is 'nan'.*tesla"),
+        ("case,patient,field_strength\na,P,-1.5\n", "field_strength is '-1.5'.*tesla"),
+        ("case,patient,patient\na,P,Q\n", "two columns patient"),
     ],
 )
 def test_cases_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> None:

@@ -101,7 +101,13 @@ def test_csv_details(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"a\n1\n", "no column b"), (b"", "no header"), (b"a,b\n1,2,3\n", "line 2"), (b"a,b\n\xff\n", "UTF-8")],
+    [
+        (b"a\n1\n", "no column b"),
+        (b"", "no header"),
+        (b"a,b\n1,2,3\n", "line 2"),
+        (b"a,b\n\xff\n", "UTF-8"),
+        (b'a,b\n1,"2\n3,4\n', "quotation"),
+    ],
 )
 def test_csv_that_cannot_be_used(tmp_path: Path, content: bytes, words: str) -> None:
     (tmp_path / "a.csv").write_bytes(content)

@@ -111,6 +111,38 @@ def test_files_that_are_no_volume(tmp_path: Path) -> None:
             read_volume(tmp_path / f"{name}.mha")
 
 
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nii", ".nrrd", ".mha"])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.6, 0.99])
+def test_a_file_that_breaks_off_is_refused(tmp_path: Path, suffix: str, share: float) -> None:
+    array = np.random.default_rng(0).integers(0, 500, (8, 32, 32)).astype(np.int16)
+    whole = Volume(array, Geometry((32, 32, 8), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0), IDENTITY))
+    write_volume(tmp_path / f"a{suffix}", whole)
+    content = (tmp_path / f"a{suffix}").read_bytes()
+    (tmp_path / f"b{suffix}").write_bytes(content[: int(share * len(content))])
+    with pytest.raises(BadInput, match=f"b{suffix}"):
+        read_volume(tmp_path / f"b{suffix}")
+
+
+def test_a_compressed_file_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    write_volume(tmp_path / "a.nii.gz", volume((6, 30, 30)))
+    content = bytearray((tmp_path / "a.nii.gz").read_bytes())
+    content[-6] ^= 0xFF  # in the checksum
+    (tmp_path / "a.nii.gz").write_bytes(content)
+    with pytest.raises(BadInput, match="damaged"):
+        read_volume(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.float32, np.float64])
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_nifti_of_other_programs_is_read_whatever_its_type(tmp_path: Path, dtype: type, suffix: str) -> None:
+    array = (np.arange(2 * 3 * 4).reshape(4, 3, 2) * 5).astype(dtype)
+    image = nibabel.Nifti1Image(array, np.diag([-1.0, -1.0, 1.0, 1.0]))
+    image.header.set_slope_inter(2.0, 1.0)  # ITK then gives floats where the file holds integers
+    nibabel.save(image, tmp_path / f"a{suffix}")
+    found = read_volume(tmp_path / f"a{suffix}").array
+    np.testing.assert_allclose(found, nibabel.load(tmp_path / f"a{suffix}").get_fdata().T)
+
+
 @settings(max_examples=25, deadline=None)
 @given(st.permutations([0, 1, 2]), st.tuples(*[st.sampled_from([1.0, -1.0])] * 3))
 def test_reorient_moves_no_voxel(order: list[int], signs: tuple[float, float, float]) -> None:

@@ -74,9 +74,37 @@ def test_the_pipeline_is_gamma_then_bias_then_scale() -> None:
     np.testing.assert_array_equal(normalise(image, SPACING, plain), scale_intensity(image))
 
 
+@pytest.mark.parametrize("gamma", [0.0, -1.0, np.nan, np.inf])
+def test_settings_refuse_a_gamma_that_no_image_could_take(gamma: float) -> None:
+    with pytest.raises(BadInput, match="above 0"):
+        IntensitySettings(gamma=gamma)
+
+
+@pytest.mark.parametrize(("minimum", "maximum"), [(1.0, 1.0), (1.0, 0.0), (0.0, np.nan), (0.0, np.inf)])
+def test_settings_refuse_a_range_that_does_not_grow(minimum: float, maximum: float) -> None:
+    with pytest.raises(BadInput, match="must grow"):
+        IntensitySettings(scale_minimum=minimum, scale_maximum=maximum)
+
+
+@pytest.mark.parametrize("method", list(BiasMethod))
+def test_one_bright_voxel_breaks_no_method(method: BiasMethod) -> None:
+    image, _ = phantom()
+    image[5, 21, 21] = 1e6  # Otsu's mask then holds this voxel alone
+    corrected = normalise(image, SPACING, IntensitySettings(bias_method=method))
+    assert np.isfinite(corrected).all()
+    assert (corrected.min(), corrected.max()) == (0.0, 1.0)
+
+
 def test_settings_come_back_from_json() -> None:
     settings = IntensitySettings(gamma=0.5, bias_method=BiasMethod.NONE)
     assert IntensitySettings.from_json(settings.as_json()) == settings
-    for broken in ({"gamma": 1.0}, {**settings.as_json(), "bias_method": "magic"}, {**settings.as_json(), "blur": 1}):
+    for broken in (
+        {"gamma": 1.0},
+        {**settings.as_json(), "gamma": -1.0},
+        {**settings.as_json(), "gamma": "strong"},
+    ):
+        with pytest.raises(BadInput, match="Run `nnunet-spine plan` again"):
+            IntensitySettings.from_json(broken)
+    for broken in ({}, {**settings.as_json(), "bias_method": "magic"}, {**settings.as_json(), "blur": 1}):
         with pytest.raises(BadInput, match="Run `nnunet-spine plan` again"):
             IntensitySettings.from_json(broken)

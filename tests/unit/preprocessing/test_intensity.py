@@ -79,6 +79,13 @@ def test_values_that_are_not_finite_are_counted(value: float) -> None:
         scale_intensity(np.array([1.0, value, value]))
 
 
+@pytest.mark.parametrize("step", [lambda image: adjust_gamma(image, 0.7), scale_intensity])
+def test_a_range_beyond_float32_is_refused_and_no_nan_comes_out(step) -> None:
+    with pytest.raises(BadInput, match="-3e\\+38 to 3e\\+38"):
+        step(np.array([-3e38, 0.0, 3e38], np.float32))
+    assert np.isfinite(step(np.array([0.0, 1.0, 3e38], np.float32))).all()
+
+
 def test_no_voxels() -> None:
     with pytest.raises(BadInput, match="no voxels"):
         adjust_gamma(np.empty((0, 3)), 0.7)
