@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint, entry_points
 
-from nnunet_spine.errors import BadInput
+from nnunet_spine.errors import BadInput, WorkFailed
 from nnunet_spine.nnunet.environment import Workspace
 
 _PREFIX = "nnUNetv2_"
@@ -33,6 +33,8 @@ def run_command(name: str, arguments: Sequence[str], workspace: Workspace) -> in
     ------
     BadInput
         Where there is no such command.
+    WorkFailed
+        Where it ends with a message instead of a code.
     """
     commands = nnunet_commands()
     if name not in commands:
@@ -46,6 +48,8 @@ def run_command(name: str, arguments: Sequence[str], workspace: Workspace) -> in
     try:
         return int(commands[name].load()() or 0)
     except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
+        if isinstance(end.code, str):
+            raise WorkFailed(f"{name}: {end.code}") from end
+        return int(end.code or 0)
     finally:
         sys.argv = earlier

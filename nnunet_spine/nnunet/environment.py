@@ -24,7 +24,7 @@ CONFIGURATION = "3d_fullres"
 DEFAULT_TRAINER = "nnUNetTrainerSpine"
 
 _FOLDER_VARIABLES = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
-_DATASET_FOLDER = re.compile(r"Dataset(\d{3})_\w+")
+_DATASET_FOLDER = re.compile(r"Dataset\d{3}_.+")
 
 
 @dataclass(frozen=True)
@@ -68,10 +68,10 @@ class Workspace:
             "nnUNet_preprocessed": str(self.preprocessed),
             "nnUNet_results": str(self.results),
             "nnUNet_extTrainer": os.pathsep.join(known if own in known else [*known, own]),
-            "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA", cpus),
-            "nnUNet_def_n_proc": os.environ.get("nnUNet_def_n_proc", cpus),
+            "nnUNet_n_proc_DA": os.environ.get("nnUNet_n_proc_DA") or cpus,
+            "nnUNet_def_n_proc": os.environ.get("nnUNet_def_n_proc") or cpus,
             # Threads that spin while they wait take the CPU from whoever else is on it: two to four times slower steps.
-            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY", "PASSIVE"),
+            "OMP_WAIT_POLICY": os.environ.get("OMP_WAIT_POLICY") or "PASSIVE",
         }
 
     def apply(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import redirect_stdout
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.errors import BadInput, NotFound, WorkFailed
 from nnunet_spine.files import make_folder, write_csv
 from nnunet_spine.images import read_volume
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
@@ -93,8 +95,10 @@ def plan_dataset(
     ------
     BadInput, NotFound, NotWritable
         Where the data set is absent or incomplete, the memory is not above 0, or the name is nnU-Net's own.
+    WorkFailed
+        Where nnU-Net cannot read an image, or no grid fits the memory.
     """
-    if memory_gib <= 0:
+    if not 0 < memory_gib < math.inf:
         raise BadInput(f"The memory to plan for is {memory_gib} GiB; expected a number above 0.")
     if plans_name == PLAIN_NNUNET_PLANS or not plans_name.isidentifier():
         raise BadInput(
@@ -114,49 +118,67 @@ def plan_dataset(
     with redirect_stdout(StringIO()):
         extractor = DatasetFingerprintExtractor(name, allocated_cpus())
         extractor.show_progress_bar = False
-        extractor.run(overwrite_existing=True)
+        try:
+            extractor.run(overwrite_existing=True)
+        except RuntimeError as error:
+            raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {' '.join(str(error).split())}") from error
         plans = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings).plan_experiment()
-    ceiling = measure_ceiling(raw / "labelsTr", plans["configurations"][CONFIGURATION]["patch_size"], progress)
+    ceiling = measure_ceiling(raw, plans["configurations"][CONFIGURATION]["patch_size"], progress)
     write_csv(folder / f"{plans_name}_resize_ceiling.csv", ("case", "dice", "vanished"), [asdict(c) for c in ceiling])
     return Planned(folder / f"{plans_name}.json", plans, ceiling)
 
 
-def measure_ceiling(references: Path, grid: Sequence[int], progress: Progress = silent) -> tuple[ResizeCeiling, ...]:
+def measure_ceiling(raw: Path, grid: Sequence[int], progress: Progress = silent) -> tuple[ResizeCeiling, ...]:
     """Send each reference through the resize and back, as nnU-Net's preprocessing and export do.
 
     Parameters
     ----------
-    references
-        Folder of CASE.nii.gz.
+    raw
+        The raw data set, with imagesTr and labelsTr.
     grid
         Voxels (slice, y, x).
     progress
         Told of each case.
     """
-    paths = sorted(references.glob("*.nii.gz"))
+    paths = sorted((raw / "labelsTr").glob("*.nii.gz"))
+    images = [raw / "imagesTr" / path.name.replace(".nii.gz", "_0000.nii.gz") for path in paths]
     found = []
     with ProcessPoolExecutor(allocated_cpus(), mp_context=get_context("spawn")) as pool:
-        for ceiling in pool.map(case_ceiling, paths, [tuple(grid)] * len(paths)):
+        for ceiling in pool.map(case_ceiling, paths, images, [tuple(grid)] * len(paths)):
             found.append(ceiling)
             progress(len(found), len(paths))
     return tuple(found)
 
 
-def case_ceiling(path: Path, grid: Sequence[int]) -> ResizeCeiling:
-    """Ceiling of one case; see `ResizeCeiling`."""
-    from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg
+def case_ceiling(path: Path, image: Path, grid: Sequence[int]) -> ResizeCeiling:
+    """Ceiling of one case, from its reference at `path` and its image, whose borders of 0 are cut off first."""
+    from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 
     volume = read_volume(path)
-    reference = volume.array > 0
-    shape = fitted_shape(reference.shape, grid)
-    small = resample_data_or_seg(
-        reference[None].astype(np.int8), shape, is_seg=True, axis=0, order=1, do_separate_z=True
+    reference = (volume.array > 0).astype(np.int8)
+    _, label, _ = crop_to_nonzero(read_volume(image).array[None], reference[None])
+    inside = label[0] > 0
+    back = _there_and_back(inside, volume.geometry.spacing_zyx_mm, grid)
+    total = int(np.count_nonzero(reference)) + int(back.sum())
+    dice = 2 * int((inside & back).sum()) / total if total else 1.0
+    return ResizeCeiling(path.name.removesuffix(".nii.gz"), round(dice, 4), bool(reference.any() and not back.any()))
+
+
+def _there_and_back(
+    mask: npt.NDArray[np.bool_], spacing_mm: Sequence[float], grid: Sequence[int]
+) -> npt.NDArray[np.bool_]:
+    """Resize a mask to the grid and back with the resampling that the plans name."""
+    from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
+
+    shape = fitted_shape(mask.shape, grid)
+    small_mm = [s * old / new for s, old, new in zip(spacing_mm, mask.shape, shape, strict=True)]
+    options = {"order": 1, "order_z": 0, "force_separate_z": None}
+    small = resample_data_or_seg_to_shape(
+        mask[None].astype(np.int8), shape, spacing_mm, small_mm, is_seg=True, **options
     )
     # Export resamples the scores of both classes linearly and takes the larger: the same as a threshold at one half.
-    scores = resample_data_or_seg(
-        (small > 0).astype(np.float32), reference.shape, is_seg=False, axis=0, order=1, do_separate_z=True
+    scores = resample_data_or_seg_to_shape(
+        (small > 0).astype(np.float32), mask.shape, small_mm, spacing_mm, is_seg=False, **options
     )
-    back = scores[0] > 0.5
-    total = int(reference.sum()) + int(back.sum())
-    dice = 2 * int((reference & back).sum()) / total if total else 1.0
-    return ResizeCeiling(path.name.removesuffix(".nii.gz"), round(dice, 4), bool(reference.any() and not back.any()))
+    back: npt.NDArray[np.bool_] = scores[0] > 0.5
+    return back

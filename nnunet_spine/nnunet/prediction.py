@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.cases import SPLITS_FILE, read_splits
-from nnunet_spine.errors import BadInput, NotFound
-from nnunet_spine.files import make_folder, replacing, sha256
-from nnunet_spine.manifest import make_manifest, write_manifest
+from nnunet_spine.errors import BadInput, NotFound, NotWritable
+from nnunet_spine.files import make_folder, read_json, replacing, sha256
+from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, write_manifest
 from nnunet_spine.nnunet.environment import CONFIGURATION, DEFAULT_TRAINER, PLANS_NAME, Workspace, allocated_cpus
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
@@ -95,7 +95,7 @@ def predict_folder(
     Raises
     ------
     BadInput, NotFound, NotWritable
-        Where there is no image, no trained fold, or the output cannot be written.
+        Where there is no image, no trained fold, or the output cannot be written or holds another model's predictions.
     """
     cases = _cases(images)
     folder = model.folder(workspace)
@@ -103,15 +103,29 @@ def predict_folder(
     make_folder(output)
     kept = tuple(case for case in cases if (output / f"{case}{FILE_ENDING}").is_file())
     missing = [case for case in cases if case not in kept]
+    checkpoints = {f"fold_{fold}": sha256(folder / f"fold_{fold}" / CHECKPOINT) for fold in used}
+    if kept:
+        _refuse_other_model(output, checkpoints)
     if missing:
-        workspace.apply()
-        _predict(folder, used, {case: cases[case] for case in missing}, output, choose_device(device), progress)
-        checkpoints = {f"fold_{fold}": sha256(folder / f"fold_{fold}" / CHECKPOINT) for fold in used}
+        device = choose_device(device)
         parameters = {"trainer": model.trainer, "plans": model.plans_name, "configuration": model.configuration}
+        # Written before the first image, so that what an interruption leaves says which model it comes from.
         write_manifest(
             output, make_manifest("predict", parameters={**parameters, "folds": list(used)}, inputs=checkpoints)
         )
+        workspace.apply()
+        _predict(folder, used, {case: cases[case] for case in missing}, output, device, progress)
     return Predicted(output, tuple(missing), kept, used)
+
+
+def _refuse_other_model(output: Path, checkpoints: dict[str, str]) -> None:
+    path = output / MANIFEST_FILE
+    manifest = read_json(path) if path.is_file() else {}
+    if manifest.get("step") == "predict" and manifest["inputs"] != checkpoints:
+        raise NotWritable(
+            f"{output} holds predictions of another model or of other folds (see {MANIFEST_FILE} there). "
+            "Choose another folder, or remove them."
+        )
 
 
 def _cases(images: Path) -> dict[str, Path]:

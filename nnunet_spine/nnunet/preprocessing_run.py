@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.errors import BadInput, NotFound
-from nnunet_spine.files import make_folder, read_json, sha256, write_json
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, WorkFailed
+from nnunet_spine.files import make_folder, read_json, replacing, sha256, write_json
+from nnunet_spine.images import check_complete
 from nnunet_spine.manifest import make_manifest
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
 from nnunet_spine.progress import Progress, silent
@@ -63,6 +65,8 @@ def preprocess_dataset(
     ------
     BadInput, NotFound, NotWritable
         Where the plans or the data set are absent, or a case cannot be preprocessed; the case is named.
+    WorkFailed
+        Where a worker process is ended from outside, as for want of memory.
     """
     name = workspace.dataset_name(dataset)
     folder = workspace.preprocessed / name
@@ -70,29 +74,25 @@ def preprocess_dataset(
     if not plans_file.is_file():
         raise NotFound(f"There are no plans {plans_file}. Make them with `nnunet-spine plan {dataset}`.")
     plans = read_json(plans_file)
-    if configuration not in plans.get("configurations", {}):
+    configurations = plans.get("configurations", {})
+    if configuration not in configurations:
         raise BadInput(
-            f"{plans_file} has no configuration {configuration}; it has {', '.join(plans['configurations'])}."
+            f"{plans_file} has no configuration {configuration}; it has {', '.join(configurations) or 'none'}."
         )
     workspace.apply()
-    output = make_folder(folder / plans["configurations"][configuration]["data_identifier"])
+    output = make_folder(folder / configurations[configuration]["data_identifier"])
     state_file = folder / f"{output.name}_manifest.json"
     cases = _raw_cases(workspace.raw / name)
     hashes = {case: sha256(image) + sha256(label) for case, (image, label) in cases.items()}
-    kept = _sound_cases(output, state_file, plans["configurations"][configuration], hashes)
+    kept = _sound_cases(output, state_file, configurations[configuration], hashes)
     missing = [case for case in cases if case not in kept]
     _remove_other(output, kept)
-    _run(plans_file, configuration, folder / "dataset.json", output, {case: cases[case] for case in missing}, progress)
-    references = make_folder(folder / "gt_segmentations")
-    for case in missing:
-        shutil.copyfile(cases[case][1], references / f"{case}.nii.gz")
-    manifest = make_manifest(
-        "preprocess",
-        parameters={"plans": plans_name, "configuration": plans["configurations"][configuration]},
-        inputs=hashes,
-    )
+    # Written before the first case: whatever is then found complete was made by these settings from these files.
     if missing or not state_file.is_file():
-        write_json(state_file, manifest)
+        parameters = {"plans": plans_name, "configuration": configurations[configuration]}
+        write_json(state_file, make_manifest("preprocess", parameters=parameters, inputs=hashes))
+    _copy_references(cases, folder / "gt_segmentations", missing)
+    _run(plans_file, configuration, folder / "dataset.json", output, {case: cases[case] for case in missing}, progress)
     return Preprocessed(output, tuple(missing), tuple(kept))
 
 
@@ -134,6 +134,16 @@ def _remove_other(output: Path, kept: list[str]) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
+def _copy_references(cases: dict[str, tuple[Path, Path]], folder: Path, changed: list[str]) -> None:
+    """Copy the references that are not there, or whose case changed."""
+    make_folder(folder)
+    for case, (_, reference) in cases.items():
+        copy = folder / f"{case}.nii.gz"
+        if case in changed or not copy.is_file():
+            with replacing(copy) as temporary:
+                shutil.copyfile(reference, temporary)
+
+
 def _run(
     plans_file: Path,
     configuration: str,
@@ -157,6 +167,11 @@ def _run(
                     for part in PARTS:
                         (staging / f"{jobs[job]}{part}").replace(output / f"{jobs[job]}{part}")
                     progress(number, len(jobs), jobs[job])
+            except BrokenProcessPool as error:
+                raise WorkFailed(
+                    "A worker process was ended from outside, most often for want of memory. The finished cases are "
+                    "kept: run the command again, with fewer CPUs or more memory."
+                ) from error
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -179,6 +194,8 @@ def _preprocess_case(
     adopt(settings)
     preprocessor = settings.preprocessor_class(verbose=False)
     try:
+        for path in (image, label):
+            check_complete(path)
         preprocessor.run_case_save(str(output), [str(image)], str(label), plans, settings, read_json(dataset_json))
-    except (BadInput, RuntimeError) as error:
+    except (NnunetSpineError, RuntimeError) as error:
         raise BadInput(f"{output.name} cannot be preprocessed: {error}") from None

@@ -11,6 +11,7 @@ from typing import Any
 
 from nnunet_spine.cases import SPLITS_FILE, Fold, read_splits
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
+from nnunet_spine.files import read_json
 from nnunet_spine.nnunet.environment import (
     CONFIGURATION,
     DEFAULT_TRAINER,
@@ -128,12 +129,30 @@ def _check(job: TrainingJob, folder: Path) -> Fold:
         raise NotFound(
             f"There are no plans {job.plans_name} in {folder}. Make them with `nnunet-spine plan {job.dataset}`."
         )
-    if not any(folder.glob(f"{job.plans_name}_*/*.pkl")):
-        raise NotFound(f"No preprocessed case in {folder}. Make them with `nnunet-spine preprocess {job.dataset}`.")
+    cases = folder / _data_identifier(folder / f"{job.plans_name}.json", job.configuration)
     folds = read_splits(folder / SPLITS_FILE)
     if not 0 <= job.fold < len(folds):
         raise NotFound(f"There is no fold {job.fold}: {folder / SPLITS_FILE} has folds 0 to {len(folds) - 1}.")
-    return folds[job.fold]
+    fold = folds[job.fold]
+    absent = [case for case in sorted((*fold.train, *fold.test)) if not (cases / f"{case}.pkl").is_file()]
+    if absent:
+        raise NotFound(
+            f"{len(absent)} cases of fold {job.fold} are not preprocessed in {cases}: {', '.join(absent[:5])}. "
+            f"Make them with `nnunet-spine preprocess {job.dataset}`."
+        )
+    return fold
+
+
+def _data_identifier(plans_file: Path, configuration: str) -> str:
+    """Name of the folder of a configuration's preprocessed cases, its own or inherited."""
+    configurations = read_json(plans_file).get("configurations", {})
+    name, seen = configuration, set[str]()
+    while name in configurations and name not in seen:
+        if "data_identifier" in configurations[name]:
+            return str(configurations[name]["data_identifier"])
+        seen.add(name)
+        name = configurations[name].get("inherits_from", "")
+    raise BadInput(f"{plans_file} has no configuration {configuration}; it has {', '.join(configurations) or 'none'}.")
 
 
 def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: bool) -> None:

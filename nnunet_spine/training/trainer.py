@@ -9,6 +9,7 @@ each epoch, complete or not at all.
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -241,7 +242,10 @@ class SpineTrainer(nnUNetTrainer):
             self.save_checkpoint(str(latest))
         if best and latest.is_file():
             with replacing(latest.with_name("checkpoint_best.pth")) as temporary:
-                os.link(latest, temporary)
+                try:
+                    os.link(latest, temporary)
+                except OSError:  # a file system without hard links
+                    shutil.copyfile(latest, temporary)
 
     def save_checkpoint(self, filename: str) -> None:
         """Write nnU-Net's checkpoint, complete or not at all."""

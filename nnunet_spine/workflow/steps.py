@@ -7,6 +7,7 @@ nothing, so a study can be run again after any interruption.
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, read_cases, read_splits
-from nnunet_spine.errors import WorkFailed
+from nnunet_spine.errors import MissingDependency, WorkFailed
 from nnunet_spine.evaluation.evaluate import evaluate
 from nnunet_spine.evaluation.output import write_evaluation
 from nnunet_spine.evaluation.results import EVALUATION_FILE, Evaluation, read_evaluation
@@ -103,11 +104,16 @@ def run_nnunet(command: str, arguments: Sequence[str], workspace: Workspace, log
 
     Raises
     ------
+    MissingDependency
+        Where the command is neither beside this Python nor on the path.
     WorkFailed
         Where it ends with an error; the log is named.
     """
+    beside = Path(sys.executable).with_name(command)
+    program = beside if beside.is_file() else shutil.which(command)
+    if program is None:
+        raise MissingDependency(f"There is no command {command}. Install nnunetv2 into the environment of this Python.")
     make_folder(log.parent)
-    program = Path(sys.executable).with_name(command)
     with log.open("ab") as stream:
         done = subprocess.run(
             [str(program), *arguments],
@@ -127,6 +133,7 @@ def ensure_evaluation(study: Study, model: Model, label: str, progress: Progress
     folder = study.output / label
     inputs = {
         "splits": sha256(study.preprocessed / SPLITS_FILE),
+        "cases": sha256(study.raw / CASES_FILE),
         **{f"prediction {case}": sha256(path) for case, path in predictions.items()},
         **{f"reference {case}": sha256(study.raw / "labelsTr" / f"{case}.nii.gz") for case in predictions},
     }

@@ -43,6 +43,32 @@ def test_variables_keep_what_a_user_has_set(tmp_path: Path, monkeypatch: pytest.
     assert workspace.variables()["nnUNet_extTrainer"] == variables["nnUNet_extTrainer"]
 
 
+def test_an_empty_variable_counts_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nnUNet_n_proc_DA", "nnUNet_def_n_proc", "OMP_WAIT_POLICY", "nnUNet_extTrainer"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "5")
+    variables = Workspace.from_environment(tmp_path).variables()
+    assert (variables["nnUNet_n_proc_DA"], variables["nnUNet_def_n_proc"]) == ("5", "5")
+    assert variables["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert variables["nnUNet_extTrainer"] == str(trainers_folder())
+
+
+def test_a_home_with_a_tilde_becomes_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NNUNET_SPINE_HOME", "~/spine")
+    assert Workspace.from_environment().raw == tmp_path / "spine" / "nnUNet_raw"
+
+
+def test_apply_sets_the_variables_of_this_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.environ", {})
+    import os
+
+    workspace = Workspace.from_environment(tmp_path)
+    workspace.apply()
+    assert os.environ["nnUNet_preprocessed"] == str(tmp_path / "nnUNet_preprocessed")
+    assert os.environ["nnUNet_extTrainer"] == str(trainers_folder())
+
+
 def test_the_trainers_folder_holds_one_module_for_each_public_trainer() -> None:
     names = {p.stem for p in trainers_folder().glob("*.py")} - {"__init__"}
     assert "nnUNetTrainerSpine" in names
@@ -60,6 +86,11 @@ def test_a_data_set_by_number_or_name(workspace: Workspace) -> None:
     assert workspace.dataset_name("58") == "Dataset058_Spine"
     assert workspace.dataset_name("058") == "Dataset058_Spine"
     assert workspace.dataset_name("Dataset007_Other") == "Dataset007_Other"
+    # nnU-Net takes any name after the number.
+    (workspace.raw / "Dataset012_Spine-MRI v2").mkdir()
+    assert (
+        workspace.dataset_name("12") == workspace.dataset_name("Dataset012_Spine-MRI v2") == "Dataset012_Spine-MRI v2"
+    )
 
 
 @pytest.mark.parametrize("dataset", ["0", "1000", "-1", "spine", "", "5.8", "../58"])

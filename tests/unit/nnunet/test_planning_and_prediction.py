@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import hashlib
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from nnunet_spine.cases import Fold, write_splits
-from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.errors import BadInput, NotFound, NotWritable, WorkFailed
 from nnunet_spine.images import Geometry, Volume, write_volume
+from nnunet_spine.manifest import make_manifest, write_manifest
+from nnunet_spine.nnunet import commands
 from nnunet_spine.nnunet.commands import nnunet_commands, run_command
 from nnunet_spine.nnunet.environment import Workspace
-from nnunet_spine.nnunet.planning import case_ceiling, plan_dataset
+from nnunet_spine.nnunet.planning import ResizeCeiling, case_ceiling, plan_dataset
 from nnunet_spine.nnunet.prediction import Model, out_of_fold_predictions, predict_folder
 from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset
 from nnunet_spine.nnunet.runtime import choose_device, quiet
@@ -25,26 +29,53 @@ def reference(path: Path, shape, lesion) -> Path:
     return path
 
 
+def image(path: Path, shape, body=np.s_[:, :, :]) -> Path:
+    """An image that is 0 outside `body`."""
+    array = np.zeros(shape, np.int16)
+    array[body] = 100
+    write_volume(path, Volume(array, Geometry(shape[::-1], (1.0, 1.0, 4.0), (0.0, 0.0, 0.0), IDENTITY)))
+    return path
+
+
+def ceiling_of(folder: Path, shape, lesion, grid, body=np.s_[:, :, :]) -> ResizeCeiling:
+    path = reference(folder / "a.nii.gz", shape, lesion)
+    return case_ceiling(path, image(folder / "a_0000.nii.gz", shape, body), grid)
+
+
 def test_without_a_resize_the_ceiling_is_one(tmp_path: Path) -> None:
-    path = reference(tmp_path / "a.nii.gz", (8, 32, 32), np.s_[2:4, 5:9, 6:11])
-    ceiling = case_ceiling(path, (16, 32, 32))
+    ceiling = ceiling_of(tmp_path, (8, 32, 32), np.s_[2:4, 5:9, 6:11], (16, 32, 32))
     assert (ceiling.case, ceiling.dice, ceiling.vanished) == ("a", 1.0, False)
 
 
 def test_a_speck_vanishes_in_a_strong_resize(tmp_path: Path) -> None:
-    path = reference(tmp_path / "a.nii.gz", (8, 256, 256), np.s_[3, 100, 100])
-    ceiling = case_ceiling(path, (16, 32, 32))
+    ceiling = ceiling_of(tmp_path, (8, 256, 256), np.s_[3, 100, 100], (16, 32, 32))
     assert ceiling.vanished
     assert ceiling.dice == 0.0
 
 
 def test_a_block_survives_with_a_loss(tmp_path: Path) -> None:
-    path = reference(tmp_path / "a.nii.gz", (8, 96, 96), np.s_[2:5, 20:51, 31:60])
-    ceiling = case_ceiling(path, (16, 64, 64))
+    ceiling = ceiling_of(tmp_path, (8, 96, 96), np.s_[2:5, 20:51, 31:60], (16, 64, 64))
     assert 0.9 < ceiling.dice < 1.0
 
 
-@pytest.mark.parametrize("memory", [0, -8])
+def test_borders_of_zero_are_cut_off_before_the_resize(tmp_path: Path) -> None:
+    # The body is 64 x 64 in a frame of 96 x 96: it fits the grid as it is, which the frame does not.
+    ceiling = ceiling_of(tmp_path, (8, 96, 96), np.s_[2:5, 20:51, 31:60], (16, 64, 64), body=np.s_[:, 10:74, 12:76])
+    assert ceiling.dice == 1.0
+
+
+def test_a_lesion_outside_the_body_is_lost(tmp_path: Path) -> None:
+    ceiling = ceiling_of(tmp_path, (8, 64, 64), np.s_[2:5, 0:6, 0:6], (16, 64, 64), body=np.s_[:, 20:50, 20:50])
+    assert ceiling.vanished
+    assert ceiling.dice == 0.0
+
+
+def test_no_lesion_and_none_found_is_no_loss(tmp_path: Path) -> None:
+    ceiling = ceiling_of(tmp_path, (8, 96, 96), np.s_[0:0, 0, 0], (16, 64, 64))
+    assert (ceiling.dice, ceiling.vanished) == (1.0, False)
+
+
+@pytest.mark.parametrize("memory", [0, -8, float("nan"), float("inf")])
 def test_memory_must_be_above_zero(tmp_path: Path, memory: float) -> None:
     with pytest.raises(BadInput, match="GiB"):
         plan_dataset("58", Workspace.from_environment(tmp_path), memory_gib=memory)
@@ -101,6 +132,25 @@ def test_what_is_predicted_already_is_kept(workspace: Workspace, tmp_path: Path)
     assert (tmp_path / "out" / "case.nii.gz").read_bytes() == b"earlier"
 
 
+def test_predictions_of_two_models_are_not_mixed(workspace: Workspace, tmp_path: Path) -> None:
+    fold = Model("58").folder(workspace) / "fold_0"
+    fold.mkdir(parents=True)
+    (fold / "checkpoint_final.pth").write_bytes(b"one")
+    (tmp_path / "case_0000.nii.gz").write_bytes(b"")
+    output = tmp_path / "out"
+    output.mkdir()
+    (output / "case.nii.gz").write_bytes(b"earlier")
+    inputs = {"fold_0": hashlib.sha256(b"one").hexdigest()}
+    write_manifest(output, make_manifest("predict", parameters={}, inputs=inputs))
+    assert predict_folder(Model("58"), tmp_path, output, workspace).kept == ("case",)
+    (fold / "checkpoint_final.pth").write_bytes(b"another")
+    with pytest.raises(NotWritable, match="another model or of other folds"):
+        predict_folder(Model("58"), tmp_path, output, workspace)
+    # A manifest of another step says nothing about predictions.
+    write_manifest(output, make_manifest("evaluate", parameters={}))
+    assert predict_folder(Model("58"), tmp_path, output, workspace).kept == ("case",)
+
+
 def test_out_of_fold_predictions_are_all_or_an_error(workspace: Workspace) -> None:
     with pytest.raises(NotFound, match="Fold 0 .* no prediction of a"):
         out_of_fold_predictions(Model("58"), workspace)
@@ -132,3 +182,59 @@ def test_nnunets_commands() -> None:
 def test_a_command_that_nnunet_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="nnUNetv2_segment.*nnUNetv2_train"):
         run_command("nnUNetv2_segment", [], Workspace.from_environment(tmp_path))
+
+
+class Entry:
+    """An installed command that ends as it is told."""
+
+    def __init__(self, end) -> None:
+        self.end = end
+        self.seen: list[str] = []
+
+    def load(self):
+        def command() -> object:
+            self.seen = list(sys.argv)
+            if isinstance(self.end, BaseException):
+                raise self.end
+            return self.end
+
+        return command
+
+
+@pytest.mark.parametrize(("end", "code"), [(None, 0), (3, 3), (SystemExit(), 0), (SystemExit(2), 2)])
+def test_a_command_gets_its_arguments_and_its_exit_code_is_ours(tmp_path: Path, monkeypatch, end, code: int) -> None:
+    entry = Entry(end)
+    monkeypatch.setattr(commands, "nnunet_commands", lambda: {"nnUNetv2_fake": entry})
+    before = list(sys.argv)
+    with monkeypatch.context() as own:
+        own.setattr("os.environ", dict(commands_environment()))
+        assert run_command("nnUNetv2_fake", ["-d", "58"], Workspace.from_environment(tmp_path)) == code
+    assert entry.seen == ["nnUNetv2_fake", "-d", "58"]
+    assert sys.argv == before
+
+
+def commands_environment() -> dict[str, str]:
+    import os
+
+    return dict(os.environ)
+
+
+def test_a_command_that_ends_with_words_is_heard(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(commands, "nnunet_commands", lambda: {"nnUNetv2_fake": Entry(SystemExit("no GPU"))})
+    monkeypatch.setattr("os.environ", commands_environment())
+    with pytest.raises(WorkFailed, match="nnUNetv2_fake: no GPU"):
+        run_command("nnUNetv2_fake", [], Workspace.from_environment(tmp_path))
+
+
+def test_registered_classes_are_found_by_nnunets_look_up(monkeypatch) -> None:
+    import nnunetv2
+    from nnunetv2.utilities.find_class_by_name import recursive_find_python_class
+
+    from nnunet_spine.nnunet.planner import SpinePlanner
+    from nnunet_spine.nnunet.preprocessor import SpinePreprocessor
+    from nnunet_spine.nnunet.registration import register
+
+    register()
+    root = Path(nnunetv2.__path__[0])
+    for folder, own in (("experiment_planning", SpinePlanner), ("preprocessing", SpinePreprocessor)):
+        assert recursive_find_python_class(str(root / folder), own.__name__, f"nnunetv2.{folder}") is own

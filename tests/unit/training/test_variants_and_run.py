@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 from dataclasses import fields
 from pathlib import Path
 
@@ -80,10 +81,22 @@ def test_training_wants_plans_then_cases_then_a_fold(workspace: Workspace) -> No
     with pytest.raises(NotFound, match="nnunet-spine plan 58"):
         train_fold(TrainingJob("58", 0), workspace)
     (folder / "nnUNetSpinePlans.json").write_text("{}")
-    with pytest.raises(NotFound, match="nnunet-spine preprocess 58"):
+    with pytest.raises(BadInput, match="no configuration 3d_fullres; it has none"):
         train_fold(TrainingJob("58", 0), workspace)
-    (folder / "nnUNetSpinePlans_3d_fullres").mkdir()
-    (folder / "nnUNetSpinePlans_3d_fullres" / "a.pkl").write_bytes(b"")
+    configurations = {
+        "3d_fullres": {"data_identifier": "cases_3d"},
+        "heir": {"inherits_from": "3d_fullres"},
+        "ring": {"inherits_from": "ring"},
+    }
+    (folder / "nnUNetSpinePlans.json").write_text(json.dumps({"configurations": configurations}))
+    for name in ("2d", "ring"):
+        with pytest.raises(BadInput, match=f"no configuration {name}; it has 3d_fullres, heir, ring"):
+            train_fold(TrainingJob("58", 0, configuration=name), workspace)
+    (folder / "cases_3d").mkdir()
+    (folder / "cases_3d" / "a.pkl").write_bytes(b"")
+    for name in ("3d_fullres", "heir"):
+        with pytest.raises(NotFound, match="1 cases of fold 0 .*cases_3d: b\\..*nnunet-spine preprocess 58"):
+            train_fold(TrainingJob("58", 0, configuration=name), workspace)
     with pytest.raises(NotFound, match="no fold 2.*folds 0 to 1"):
         train_fold(TrainingJob("58", 2), workspace)
     assert not workspace.results.exists()

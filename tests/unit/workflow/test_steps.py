@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, Case, Fold, write_cases, write_splits
-from nnunet_spine.errors import WorkFailed
+from nnunet_spine.errors import MissingDependency, WorkFailed
 from nnunet_spine.images import Geometry, Volume, write_volume
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.prediction import Model
@@ -47,6 +48,9 @@ def test_an_evaluation_is_kept_until_an_input_changes(study: Study) -> None:
     mask(model.folder(study.workspace) / "fold_1" / "validation" / "b.nii.gz", 20)
     second = ensure_evaluation(study, model, "documented")
     assert second.results[1].dice == pytest.approx(1.0)
+    write_cases(study.raw / CASES_FILE, [Case("a", "P7"), Case("b", "P2")])
+    third = ensure_evaluation(study, model, "documented")
+    assert [result.patient for result in third.results] == ["P7", "P2"]
     manifest = json.loads((study.output / "documented" / "manifest.json").read_text())
     assert manifest["parameters"]["trainer"] == "nnUNetTrainerSpine"
 
@@ -79,3 +83,16 @@ def test_a_command_that_fails_names_its_log(tmp_path: Path, monkeypatch: pytest.
     command(tmp_path, "echo well")
     run_nnunet("nnUNetv2_fake", [], workspace, tmp_path / "logs" / "fake.log")
     assert (tmp_path / "logs" / "fake.log").read_text().endswith("well\n")
+
+
+def test_a_command_is_found_on_the_path_or_its_absence_is_said(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    workspace = Workspace.from_environment(tmp_path)
+    with pytest.raises(MissingDependency, match="no command nnUNetv2_fake"):
+        run_nnunet("nnUNetv2_fake", [], workspace, tmp_path / "logs" / "fake.log")
+    assert not (tmp_path / "logs").exists()
+    (tmp_path / "bin").mkdir()
+    command(tmp_path / "bin", "echo found")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    run_nnunet("nnUNetv2_fake", [], workspace, tmp_path / "logs" / "fake.log")
+    assert (tmp_path / "logs" / "fake.log").read_text() == "found\n"

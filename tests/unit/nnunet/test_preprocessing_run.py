@@ -1,0 +1,196 @@
+"""Which cases are preprocessed again; nnU-Net's own work is replaced by a file for each part."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, WorkFailed
+from nnunet_spine.images import Geometry, Volume, write_volume
+from nnunet_spine.nnunet import preprocessing_run
+from nnunet_spine.nnunet.environment import Workspace
+from nnunet_spine.nnunet.preprocessing_run import PARTS, preprocess_dataset
+
+IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
+DATASET = "Dataset058_Spine"
+
+
+class Job:
+    """What a pool hands out, already finished."""
+
+    def __init__(self, failure: BaseException | None) -> None:
+        self.failure = failure
+
+    def result(self) -> None:
+        if self.failure:
+            raise self.failure
+
+
+class Pool:
+    """A pool whose workers write the plans' gamma into each part; fails at the cases it is told to."""
+
+    failing: dict[str, BaseException]
+
+    def __init__(self, *_arguments: object, **_options: object) -> None:
+        pass
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        pass
+
+    def shutdown(self, **_options: object) -> None:
+        pass
+
+    def submit(self, _work, plans_file, configuration, _dataset_json, output, *_files) -> Job:
+        if output.name in self.failing:
+            return Job(self.failing[output.name])
+        settings = json.loads(plans_file.read_text())["configurations"][configuration]
+        for part in PARTS:
+            (output.parent / f"{output.name}{part}").write_text(str(settings["gamma"]))
+        return Job(None)
+
+
+@pytest.fixture(autouse=True)
+def pool(monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
+    Pool.failing = {}
+    monkeypatch.setattr(preprocessing_run, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(preprocessing_run, "as_completed", list)
+    monkeypatch.setattr("os.environ", dict(__import__("os").environ))
+    return Pool
+
+
+def volume(value: int) -> Volume:
+    return Volume(np.full((4, 5, 6), value, np.int16), Geometry((6, 5, 4), (1.0, 1.0, 3.0), (0.0, 0.0, 0.0), IDENTITY))
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    workspace = Workspace.from_environment(tmp_path)
+    for number, case in enumerate("abc"):
+        write_volume(workspace.raw / DATASET / "imagesTr" / f"{case}_0000.nii.gz", volume(number + 1))
+        write_volume(workspace.raw / DATASET / "labelsTr" / f"{case}.nii.gz", volume(0))
+    (workspace.preprocessed / DATASET).mkdir(parents=True)
+    plan(workspace, 0.7)
+    return workspace
+
+
+def plan(workspace: Workspace, gamma: float) -> None:
+    plans = {"configurations": {"3d_fullres": {"data_identifier": "cases", "gamma": gamma}}}
+    (workspace.preprocessed / DATASET / "nnUNetSpinePlans.json").write_text(json.dumps(plans))
+
+
+def contents(workspace: Workspace) -> dict[str, str]:
+    return {p.stem: p.read_text() for p in sorted((workspace.preprocessed / DATASET / "cases").glob("*.pkl"))}
+
+
+def test_only_what_is_missing_is_made(workspace: Workspace) -> None:
+    assert preprocess_dataset("58", workspace).done == ("a", "b", "c")
+    (workspace.preprocessed / DATASET / "cases" / "b_seg.b2nd").unlink()
+    again = preprocess_dataset("58", workspace)
+    assert (again.done, again.kept) == (("b",), ("a", "c"))
+
+
+def test_another_image_or_reference_makes_its_case_anew(workspace: Workspace) -> None:
+    preprocess_dataset("58", workspace)
+    write_volume(workspace.raw / DATASET / "imagesTr" / "a_0000.nii.gz", volume(9))
+    write_volume(workspace.raw / DATASET / "labelsTr" / "c.nii.gz", volume(1))
+    assert preprocess_dataset("58", workspace).done == ("a", "c")
+    raw, copied = (workspace.raw / DATASET / "labelsTr", workspace.preprocessed / DATASET / "gt_segmentations")
+    assert (copied / "c.nii.gz").read_bytes() == (raw / "c.nii.gz").read_bytes()
+
+
+def test_a_case_that_is_gone_is_removed(workspace: Workspace) -> None:
+    preprocess_dataset("58", workspace)
+    (workspace.raw / DATASET / "imagesTr" / "a_0000.nii.gz").unlink()
+    preprocess_dataset("58", workspace)
+    assert sorted(contents(workspace)) == ["b", "c"]
+
+
+def test_an_interruption_keeps_what_was_finished(workspace: Workspace, pool: type[Pool]) -> None:
+    pool.failing = {"c": KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        preprocess_dataset("58", workspace)
+    pool.failing = {}
+    again = preprocess_dataset("58", workspace)
+    assert (again.done, again.kept) == (("c",), ("a", "b"))
+    assert not list((workspace.preprocessed / DATASET).glob(".*"))
+
+
+def test_settings_that_went_and_came_back_are_never_mixed(workspace: Workspace, pool: type[Pool]) -> None:
+    preprocess_dataset("58", workspace)
+    plan(workspace, 1.0)
+    pool.failing = {"c": KeyboardInterrupt()}
+    with pytest.raises(KeyboardInterrupt):
+        preprocess_dataset("58", workspace)
+    pool.failing = {}
+    plan(workspace, 0.7)
+    assert preprocess_dataset("58", workspace).done == ("a", "b", "c")
+    assert contents(workspace) == {"a": "0.7", "b": "0.7", "c": "0.7"}
+
+
+def test_references_that_were_removed_are_copied_again(workspace: Workspace) -> None:
+    preprocess_dataset("58", workspace)
+    copy = workspace.preprocessed / DATASET / "gt_segmentations" / "b.nii.gz"
+    copy.unlink()
+    assert preprocess_dataset("58", workspace).done == ()
+    assert copy.is_file()
+
+
+def test_a_worker_that_is_killed_is_no_traceback(workspace: Workspace, pool: type[Pool]) -> None:
+    pool.failing = {"b": BrokenProcessPool()}
+    with pytest.raises(WorkFailed, match="want of memory"):
+        preprocess_dataset("58", workspace)
+
+
+def test_what_raw_data_must_have(workspace: Workspace) -> None:
+    (workspace.raw / DATASET / "labelsTr" / "b.nii.gz").unlink()
+    with pytest.raises(NotFound, match="b has an image but no reference"):
+        preprocess_dataset("58", workspace)
+    for path in (workspace.raw / DATASET / "imagesTr").iterdir():
+        path.unlink()
+    with pytest.raises(NotFound, match="no training image"):
+        preprocess_dataset("58", workspace)
+
+
+@pytest.mark.parametrize(("plans", "has"), [("{}", "none"), ('{"configurations": {"2d": {}}}', "2d")])
+def test_plans_without_the_configuration(workspace: Workspace, plans: str, has: str) -> None:
+    (workspace.preprocessed / DATASET / "nnUNetSpinePlans.json").write_text(plans)
+    with pytest.raises(BadInput, match=f"no configuration 3d_fullres; it has {has}"):
+        preprocess_dataset("58", workspace)
+
+
+@pytest.mark.parametrize("failure", [BadInput("not finite"), GeometryMismatch("not one grid"), RuntimeError("damaged")])
+def test_a_worker_names_the_case_that_fails(workspace: Workspace, monkeypatch, failure: Exception) -> None:
+    class Preprocessor:
+        def __init__(self, verbose: bool) -> None:
+            pass
+
+        def run_case_save(self, *_arguments: object) -> None:
+            raise failure
+
+    class Plans:
+        def __init__(self, _file: str) -> None:
+            pass
+
+        def get_configuration(self, _name: str) -> Plans:
+            return self
+
+        preprocessor_name = "another"
+        preprocessor_class = Preprocessor
+
+    monkeypatch.setattr("nnunetv2.utilities.plans_handling.plans_handler.PlansManager", Plans)
+    raw, folder = workspace.raw / DATASET, workspace.preprocessed / DATASET
+    (folder / "dataset.json").write_text("{}")
+    files = (raw / "imagesTr" / "b_0000.nii.gz", raw / "labelsTr" / "b.nii.gz")
+    work = (folder / "nnUNetSpinePlans.json", "3d_fullres", folder / "dataset.json", folder / "b", *files)
+    with pytest.raises(BadInput, match=f"b cannot be preprocessed: {failure}"):
+        preprocessing_run._preprocess_case(*work)
+    files[0].write_bytes(files[0].read_bytes()[:-20])
+    with pytest.raises(BadInput, match="b cannot be preprocessed: .* damaged"):
+        preprocessing_run._preprocess_case(*work)
