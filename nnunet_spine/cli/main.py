@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import importlib
 import logging
+import os
 import sys
 from collections.abc import Sequence
 
@@ -51,7 +52,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     arguments = build_parser().parse_args(argv)
     try:
-        return int(arguments.run(arguments))
+        code = int(arguments.run(arguments))
+        sys.stdout.flush()
+        return code
     except NnunetSpineError as error:
         report_error(str(error))
         return error.exit_code
@@ -59,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         report_error("Interrupted. Run the same command again: it goes on from what is complete.")
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()
+        # The reader is gone, as with `| head`: what Python still flushes on its way out goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
+import sys
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -97,3 +99,73 @@ def test_every_command_has_help(capsys) -> None:
             main.main([name, "--help"])
         assert end.value.code == 0
         assert f"nnunet-spine {name}" in capsys.readouterr().out
+
+
+def test_env_as_json_names_the_same_variables(tmp_path: Path, capsys) -> None:
+    assert main.main(["env", "--root", str(tmp_path), "--json"]) == 0
+    variables = json.loads(capsys.readouterr().out)
+    assert main.main(["env", "--root", str(tmp_path)]) == 0
+    exports = capsys.readouterr().out.splitlines()
+    assert [line.removeprefix("export ").split("=")[0] for line in exports] == list(variables)
+    assert variables["nnUNet_raw"] == str(tmp_path / "nnUNet_raw")
+
+
+def test_info_as_json_is_json(tmp_path: Path, capsys) -> None:
+    assert main.main(["info", "--root", str(tmp_path), "--json"]) == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content["protocol"]["fold_sizes"] == {
+        "value": [15, 15, 15, 13],
+        "origin": "documented",
+        "source": "Source deck, results: cases per fold, of 58",
+    }
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["plan", "58", "--gamma", "nan"], "gamma is nan"),
+        (["plan", "58", "--gamma", "-1"], "gamma is -1.0"),
+        (["plan", "58", "--memory-gib", "nan"], "nan GiB"),
+        (["plan", "58", "--plans-name", "nnUNetPlans"], "cannot be named"),
+        (["train", "58", "0", "--epochs", "0"], "--epochs is 0"),
+        (["preprocess", "58"], "nnunet-spine plan 58"),
+    ],
+)
+def test_values_that_make_no_sense_are_refused_before_any_work(tmp_path: Path, capsys, arguments, words: str) -> None:
+    (tmp_path / "nnUNet_raw" / "Dataset058_Spine").mkdir(parents=True)
+    assert main.main([*arguments, "--root", str(tmp_path)]) == 2
+    assert words in capsys.readouterr().err
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_stops_reading_is_no_noise(tmp_path: Path, unbuffered: str) -> None:
+    program = Path(sys.executable).with_name("nnunet-spine")
+    script = f'"{program}" env --root "{tmp_path}" | true; echo "${{PIPESTATUS[0]}}"'
+    environment = {**os.environ, "PYTHONUNBUFFERED": unbuffered}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False, env=environment)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
+def test_a_bar_on_a_terminal_is_drawn_although_printing_is_turned_away(monkeypatch) -> None:
+    class Terminal(StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stdout", terminal)
+    with console.progress_bar("work") as progress, redirect_stdout(StringIO()):
+        progress(1, 2, "case 1")
+        progress(2, 2, "case 2")
+        print("nnU-Net's noise")
+    assert "work case 2" in terminal.getvalue()
+    assert "2/2" in terminal.getvalue()
+    assert "noise" not in terminal.getvalue()
+
+
+def test_an_error_is_wrapped_on_a_terminal_and_one_line_elsewhere(monkeypatch, capsys) -> None:
+    console.report_error("word " * 40)
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    console.report_error("word " * 40)
+    assert max(map(len, capsys.readouterr().err.splitlines())) <= 80

@@ -54,3 +54,24 @@ def test_arguments_are_the_protocols() -> None:
     arguments = architecture_arguments()
     assert arguments["channels"] == list(PROTOCOL.channels)
     assert arguments["num_res_units"] == PROTOCOL.residual_units == 2
+
+
+def test_the_estimate_is_above_what_torch_keeps_for_the_backward_pass_and_not_far_above() -> None:
+    grid, batch_size = (16, 32, 32), 2
+    network = SpineUNet(1, 2, **architecture_arguments())
+    own = {p.untyped_storage().data_ptr() for p in network.parameters()}
+    kept: dict[int, torch.UntypedStorage] = {}
+
+    def pack(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        output = network(torch.zeros(batch_size, 1, *grid))
+    assert output.requires_grad
+    measured = sum(storage.nbytes() for storage in kept.values())
+    weights = 16 * sum(p.numel() for p in network.parameters())
+    activations = training_bytes(grid, batch_size) - weights
+    assert measured < activations < 4 * measured

@@ -138,3 +138,58 @@ def test_a_variable_that_is_no_number_of_epochs(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("NNUNET_SPINE_EPOCHS", value)
     with pytest.raises(BadInput, match="NNUNET_SPINE_EPOCHS"):
         _positive_variable("NNUNET_SPINE_EPOCHS", 400)
+
+
+class Scribe(variants.nnUNetTrainerSpine):
+    """A trainer that has nothing but a folder, and writes a line for a checkpoint."""
+
+    def __init__(self, folder: Path) -> None:
+        self.output_folder = str(folder)
+        self._best_ema = None
+        self.written = 0
+
+    def save_checkpoint(self, filename: str) -> None:
+        self.written += 1
+        Path(filename).unlink(missing_ok=True)
+        Path(filename).write_text(f"checkpoint {self.written}")
+
+
+def no_links(*_paths: object) -> None:
+    raise PermissionError(1, "Operation not permitted")
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_the_best_checkpoint_is_kept_beside_the_latest(tmp_path: Path, monkeypatch, links: bool) -> None:
+    if not links:  # as on a file system that has none
+        monkeypatch.setattr("os.link", no_links)
+    trainer = Scribe(tmp_path)
+    for ema in (0.2, 0.5, 0.4):
+        trainer._write_checkpoints(ema, last=False)
+    latest, best = tmp_path / "checkpoint_latest.pth", tmp_path / "checkpoint_best.pth"
+    assert (latest.read_text(), best.read_text()) == ("checkpoint 3", "checkpoint 2")
+    trainer._write_checkpoints(0.3, last=True)  # nnU-Net writes checkpoint_final by itself
+    assert trainer.written == 3
+    trainer._write_checkpoints(0.6, last=True)
+    assert best.read_text() == "checkpoint 4"
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint_best.pth", "checkpoint_latest.pth"]
+
+
+@pytest.mark.parametrize(("text", "value"), [("", 400), ("7", 7)])
+def test_a_variable_sets_a_number_or_leaves_the_protocols(monkeypatch, text: str, value: int) -> None:
+    from nnunet_spine.training.trainer import _positive_variable
+
+    monkeypatch.setenv("NNUNET_SPINE_EPOCHS", text)
+    assert _positive_variable("NNUNET_SPINE_EPOCHS", 400) == value
+
+
+def test_a_folds_seed_depends_on_seed_and_fold_alone() -> None:
+    from dataclasses import replace
+
+    def seed(run_seed: int, fold: int | str) -> int:
+        trainer = Scribe(Path())
+        trainer.protocol, trainer.fold = replace(PROTOCOL, seed=run_seed), fold
+        return trainer.training_seed
+
+    seeds = [seed(s, f) for s in (0, 1) for f in (0, 1, 2, 3, "all")]
+    assert len(set(seeds)) == len(seeds)
+    assert seed(0, 2) == seeds[2]
