@@ -1,13 +1,15 @@
 """Synthetic volumes with a known bias field: easy and hard anatomy, with and without air in view.
 
 The hard anatomy is a phantom case of the package, doubled in the plane: texture, marrow that varies, fat streaks in
-muscle. The easy one keeps a few levels of it. Shape about 13 x 256 x 200 at 3.5 x 0.7 x 0.7 mm.
+muscle, and a gradient in muscle and what looks like it. (A gradient that all tissues share would be a field.) The easy
+one keeps a few levels of it. Shape about 13 x 256 x 200 at 3.5 x 0.7 x 0.7 mm.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,11 @@ from nnunet_spine.phantoms.scene import AnalyticScene
 
 Array = npt.NDArray[np.float32]
 SNR = 25.0
+MUSCLE = 0.42
+"""Signal of muscle, in units of fat."""
+
+MUSCLE_WIDTH = 0.1
+MUSCLE_GRADIENT = 0.12
 EASY_LEVELS = np.array([0.0, 0.12, 0.3, 0.45, 0.7, 1.0], np.float32)
 
 
@@ -45,30 +52,34 @@ class BiasVolume:
 def make_volume(seed: int, *, kind: Field, hard: bool, air: bool) -> BiasVolume:
     """One volume; the seed picks anatomy, field and noise."""
     rng = np.random.default_rng([seed, 58])
-    scene = AnalyticScene(sample_cohort(24, seed)[seed % 24])
-    signal = ndimage.zoom(scene.signal(Series.T1_POST), (1, 2, 2), order=1).astype(np.float32)
+    signal, spacing_mm = _anatomy(seed)
     if not hard:
         nearest = np.abs(signal[..., None] - EASY_LEVELS).argmin(axis=-1)
         signal = ndimage.gaussian_filter(EASY_LEVELS[nearest], (0, 0.7, 0.7))
     z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in signal.shape)
     if hard:
-        # A real gradient of tissue along the spine, which is no field.
-        signal = signal * (1 + 0.08 * np.sin(2.0 * y[:, None] + rng.uniform(0, 6)))
+        like_muscle = np.exp(-0.5 * ((signal - MUSCLE) / MUSCLE_WIDTH) ** 2)
+        wave = np.sin(2.0 * y[:, None] + rng.uniform(0, 6))
+        signal = (signal * (1 + MUSCLE_GRADIENT * like_muscle * wave)).astype(np.float32)
     margin = signal.shape[2] // 6
     if air:
+        signal = signal.copy()
         signal[:, :, -margin:] = 0.0
     else:
         signal = np.maximum(signal, 0.15)
     tissue = signal > 0.08
     field = _field(kind, z, y, x, rng)
     image = rician((signal * field).astype(np.float32), 1 / SNR, rng)
-    spacing = scene.grid(Series.T1_POST).geometry.spacing_xyz_mm
-    return BiasVolume(
-        (1000 * image).astype(np.float32),
-        field,
-        tissue,
-        (float(spacing[2]), float(spacing[1]) / 2, float(spacing[0]) / 2),
-    )
+    return BiasVolume((1000 * image).astype(np.float32), field, tissue, spacing_mm)
+
+
+@lru_cache(maxsize=8)
+def _anatomy(seed: int) -> tuple[Array, tuple[float, float, float]]:
+    """Signal without field and noise, and its spacing (z, y, x) in mm."""
+    scene = AnalyticScene(sample_cohort(24, seed)[seed % 24])
+    signal = ndimage.zoom(scene.signal(Series.T1_POST), (1, 2, 2), order=1).astype(np.float32)
+    x, y, z = scene.grid(Series.T1_POST).geometry.spacing_xyz_mm
+    return signal, (float(z), float(y) / 2, float(x) / 2)
 
 
 def _field(kind: Field, z: Array, y: Array, x: Array, rng: np.random.Generator) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +12,7 @@ import numpy.typing as npt
 SAMPLE_SPACING_MM = 6.0
 """Wanted distance of samples: fields are smooth over centimetres."""
 
-MOST_SAMPLES = 6000
+MOST_SAMPLES = 3500
 """Beyond this the distance grows: more samples cost time and tell no more of a smooth field."""
 
 DARK_SHARE = 0.05
@@ -52,22 +53,24 @@ class Samples:
     noise_sigma: float
 
 
-def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float]) -> Samples:
+def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero: float = 0.0) -> Samples:
     """Sample a volume on a coarse, centred grid and find tissue.
 
     Parameters
     ----------
     image
-        Intensities at or above 0, shape (z, y, x), at least 3 voxels on each axis.
+        Intensities at or above `zero`, shape (z, y, x), at least 4 voxels on each axis.
     spacing_mm
         Spacing (z, y, x), in mm.
+    zero
+        Intensity that counts as 0.
     """
     strides = _strides(image.shape, spacing_mm)
     indices = tuple(_centred(n, stride) for n, stride in zip(image.shape, strides, strict=True))
     # float64: sums over neighbours must not overflow where the image uses the whole range of float32.
     neighbours = np.stack(
         [
-            image[np.ix_(indices[0], indices[1] + dy, indices[2] + dx)].astype(np.float64)
+            image[np.ix_(indices[0], indices[1] + dy, indices[2] + dx)].astype(np.float64) - zero
             for dy in (-1, 0, 1)
             for dx in (-1, 0, 1)
         ]
@@ -86,25 +89,25 @@ def _strides(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
     distance = SAMPLE_SPACING_MM
     while True:
         strides = [max(1, round(distance / float(s))) for s in spacing_mm]
-        if np.prod([max(1, (n - 2) // stride) for n, stride in zip(shape, strides, strict=True)]) <= MOST_SAMPLES:
+        if prod(_centred(n, stride).size for n, stride in zip(shape, strides, strict=True)) <= MOST_SAMPLES:
             return strides
         distance *= 1.1
 
 
 def _centred(length: int, stride: int) -> npt.NDArray[np.intp]:
-    """Positions from 1 to length - 2, about `stride` apart, with the same rest on both sides.
+    """Positions from 1 to length - 2, `stride` apart, the same counted from either end.
 
-    A flipped axis then meets the same voxels. Where an even stride cannot leave equal rests, the next odd one does.
+    A flipped axis then meets the same voxels. On an axis without a middle voxel, the two positions beside the middle
+    are an odd number apart, so an even stride is one less there.
     """
-    span = length - 3
-    stride = min(stride, span)
-    if span % 2 and stride % 2 == 0:
-        stride -= 1
-    steps = span // stride
-    if (span - steps * stride) % 2:
-        steps -= 1
-    first = 1 + (span - steps * stride) // 2
-    return first + stride * np.arange(steps + 1, dtype=np.intp)
+    if length % 2:
+        before = np.arange((length - 1) // 2, 0, -stride, dtype=np.intp)
+        return np.concatenate([before[:0:-1], length - 1 - before])
+    half_gap = (stride - 1) // 2 + 1
+    before = np.arange(length // 2 - half_gap, 0, -stride, dtype=np.intp)
+    if before.size == 0:
+        before = np.ones(1, np.intp)
+    return np.concatenate([before[::-1], length - 1 - before])
 
 
 def _noise_sigma(values: npt.NDArray[np.float64], spreads: npt.NDArray[np.float64]) -> float:

@@ -7,12 +7,12 @@ import pytest
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
+from nnunet_spine.preprocessing.evidence import correlation_volume
 from nnunet_spine.preprocessing.foreground import sample
 from nnunet_spine.preprocessing.van_leemput import (
     ORDERS,
     FieldEstimate,
     StopReason,
-    correlation_volume,
     estimate_field,
     fit_orders,
 )
