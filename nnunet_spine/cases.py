@@ -175,8 +175,7 @@ def read_splits(path: Path) -> list[Fold]:
     content = read_json(path)
     try:
         folds = [
-            Fold(number, tuple(sorted(map(str, fold["train"]))), tuple(sorted(map(str, fold["val"]))))
-            for number, fold in enumerate(content)
+            Fold(number, _identifiers(fold["train"]), _identifiers(fold["val"])) for number, fold in enumerate(content)
         ]
     except (TypeError, KeyError) as error:
         raise BadInput(f"{path} is not a list of folds with `train` and `val`, as nnU-Net writes it.") from error
@@ -184,6 +183,12 @@ def read_splits(path: Path) -> list[Fold]:
         raise BadInput(f"{path} holds no fold. Run `nnunet-spine convert` to make it.")
     _check_folds(folds, path)
     return folds
+
+
+def _identifiers(cases: object) -> tuple[str, ...]:
+    if not isinstance(cases, list):  # the letters of a text would pass for cases
+        raise TypeError("not a list")
+    return tuple(sorted(map(str, cases)))
 
 
 def _check_folds(folds: Sequence[Fold], path: Path) -> None:

@@ -207,7 +207,9 @@ def check_complete(path: Path) -> None:
 
 
 def _unpacked_bytes(path: Path) -> int:
-    if not path.name.lower().endswith(".gz"):
+    with path.open("rb") as stream:
+        packed = stream.read(2) == b"\x1f\x8b"  # ITK reads plain content under a name in .gz as well
+    if not packed:
         return path.stat().st_size
     with gzip.open(path) as stream:
         return sum(len(block) for block in iter(lambda: stream.read(2**20), b""))

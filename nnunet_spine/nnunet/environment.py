@@ -47,13 +47,22 @@ class Workspace:
 
         `root` overrides them all. A variable that is not set means the folder of its name below the variable
         NNUNET_SPINE_HOME, or below ./nnunet_spine_data where that is not set either.
+
+        Raises
+        ------
+        BadInput
+            Where a folder begins with the ~name of nobody.
         """
         base = root or Path(os.environ.get(HOME_VARIABLE) or DEFAULT_ROOT)
         folders = {
             name: Path(os.environ.get(variable) or base / variable) if root is None else base / variable
             for name, variable in _FOLDER_VARIABLES.items()
         }
-        return cls(**{name: folder.expanduser().absolute() for name, folder in folders.items()})
+        try:
+            return cls(**{name: folder.expanduser().absolute() for name, folder in folders.items()})
+        except RuntimeError as error:
+            paths = ", ".join(str(folder) for folder in folders.values())
+            raise BadInput(f"One of {paths} begins with the ~ of no user. Give the folder in full.") from error
 
     def variables(self) -> dict[str, str]:
         """All variables that nnU-Net's own commands need to work with this package.

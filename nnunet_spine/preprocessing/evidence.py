@@ -42,9 +42,9 @@ def correlation_volume(residual: FloatArray, tissue: npt.NDArray[np.bool_]) -> f
 def _correlation_length(along: FloatArray, inside: npt.NDArray[np.bool_], variance: float) -> float:
     total = 1.0
     for shift in range(1, along.shape[0] // 2):
-        pairs = np.count_nonzero(inside[shift:] & inside[:-shift])
+        pairs = max(int(np.count_nonzero(inside[shift:] & inside[:-shift])), 1)
         # Samples outside hold 0, so they add nothing to the sum.
-        correlation = float(np.vdot(along[shift:], along[:-shift])) / (variance * max(pairs, 1))
+        correlation = float(np.vdot(along[shift:], along[:-shift])) / (variance * pairs)
         if correlation < LEAST_CORRELATION:
             break
         total += 2 * correlation

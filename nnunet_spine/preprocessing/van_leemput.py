@@ -35,7 +35,7 @@ from nnunet_spine.preprocessing.neighbours import slope_equations
 Vector = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
 
-CLASSES = 6
+CLASSES = 8
 """Classes of the mixture; fewer than 4 leave tissues joined, whose contrast is then taken for a field."""
 
 ORDERS = (0, 2, 3, 4)
@@ -44,7 +44,7 @@ ORDERS = (0, 2, 3, 4)
 FIELD_SD = 0.4
 """Prior SD of a coefficient of degree 1, in log units: a field that varies by a factor of about 1.5."""
 
-TOLERANCE = 3e-4
+TOLERANCE = 1e-3
 """The fit stops when the penalised log-likelihood per sample gains less than this."""
 
 MOST_ITERATIONS = 30

@@ -61,6 +61,7 @@ def _rand_bias_field() -> Transform:
     """MONAI's RandBiasField, which cites the same paper as the documented correction and adds a field."""
     import numpy as np
     from monai.transforms import RandBiasField
+    from monai.utils import convert_to_tensor
 
     field = RandBiasField(prob=BIAS_FIELD_PROBABILITY)
 
@@ -68,6 +69,7 @@ def _rand_bias_field() -> Transform:
         """Add a field to the image."""
         # MONAI keeps a state of its own; taking its seed from numpy's makes one seed govern both.
         field.set_random_state(seed=int(np.random.randint(2**31)))
-        return torch.as_tensor(field(image)), label
+        # MONAI's own kind of tensor would go on through network and loss.
+        return convert_to_tensor(field(image), track_meta=False), label
 
     return transform

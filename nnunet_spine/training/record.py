@@ -23,19 +23,19 @@ _ARCHITECTURE_FIELDS = {
     "up_kernel_size": "up_kernel_size",
     "norm": "normalization",
     "act": "activation",
+    "num_res_units": "residual_units",
 }
-"""Protocol values by the names of the network's arguments in the plans; residual units are a trainer's."""
+"""Protocol values by the names of the network's arguments."""
 
 
 def run_values(trainer: SpineTrainer) -> dict[str, Any]:
     """Protocol values as this training really has them, by field name."""
     configuration = trainer.configuration_manager.configuration
-    arguments = configuration["architecture"]["arch_kwargs"]
+    arguments = trainer.network_arguments(trainer.configuration_manager)
     protocol = trainer.protocol
     return {
         **configuration[SETTINGS_KEY],
         **{field: arguments[name] for name, field in _ARCHITECTURE_FIELDS.items()},
-        "residual_units": protocol.residual_units,
         "output_channels": trainer.label_manager.num_segmentation_heads,
         "loss_include_background": protocol.loss_include_background,
         "epochs": trainer.num_epochs,

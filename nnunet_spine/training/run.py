@@ -134,6 +134,11 @@ def _check(job: TrainingJob, folder: Path) -> Fold:
     if not 0 <= job.fold < len(folds):
         raise NotFound(f"There is no fold {job.fold}: {folder / SPLITS_FILE} has folds 0 to {len(folds) - 1}.")
     fold = folds[job.fold]
+    if not fold.train or not fold.test:
+        raise BadInput(
+            f"Fold {job.fold} of {folder / SPLITS_FILE} has {len(fold.train)} training and {len(fold.test)} test "
+            "cases; at least one of each is needed. Convert again with fewer folds or more cases."
+        )
     absent = [case for case in sorted((*fold.train, *fold.test)) if not (cases / f"{case}.pkl").is_file()]
     if absent:
         raise NotFound(

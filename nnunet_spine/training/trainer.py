@@ -93,17 +93,22 @@ class SpineTrainer(nnUNetTrainer):
         learns to find our preprocessor in nnU-Net's worker processes.
         """
         adopt(configuration_manager)
-        own = architecture_arguments(cls.variant)
-        changed = {k: v for k, v in own.items() if v != architecture_arguments(PROTOCOL)[k]}
         network: nn.Module = get_network_from_plans(
             configuration_manager.network_arch_class_name,
-            {**configuration_manager.network_arch_init_kwargs, **changed},
+            cls.network_arguments(configuration_manager),
             configuration_manager.network_arch_init_kwargs_req_import,
             num_input_channels,
             num_output_channels,
             allow_init=False,
         )
         return network
+
+    @classmethod
+    def network_arguments(cls, configuration_manager: Any) -> dict[str, Any]:
+        """Arguments of the network: those of the plans, with what this variant changes."""
+        own = architecture_arguments(cls.variant)
+        changed = {k: v for k, v in own.items() if v != architecture_arguments(PROTOCOL)[k]}
+        return {**configuration_manager.network_arch_init_kwargs, **changed}
 
     def initialize(self) -> None:
         """Seed, then set up network, optimiser and loss as nnU-Net does."""
