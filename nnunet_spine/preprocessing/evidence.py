@@ -32,7 +32,7 @@ def correlation_volume(residual: FloatArray, tissue: npt.NDArray[np.bool_]) -> f
     """
     cube = np.zeros(tissue.shape)
     cube[tissue] = residual - residual.mean()
-    variance: float = float((cube[tissue] ** 2).mean()) or 1.0
+    variance = float((cube[tissue] ** 2).mean()) or 1.0
     lengths = [
         _correlation_length(np.moveaxis(cube, axis, 0), np.moveaxis(tissue, axis, 0), variance) for axis in range(3)
     ]

@@ -54,16 +54,17 @@ def expect(flat: FloatArray, mixture: Mixture) -> tuple[FloatArray, float]:
     likelihood
         Logarithm, summed over the samples.
     """
-    scores = flat[:, None] - mixture.means
+    # Classes first: sums over them then run along whole rows.
+    scores = flat - mixture.means[:, None]
     scores *= scores
-    scores *= -0.5 / mixture.variances
-    scores += np.log(mixture.weights) - 0.5 * np.log(2 * np.pi * mixture.variances)
-    top = scores.max(axis=1, keepdims=True)
+    scores *= (-0.5 / mixture.variances)[:, None]
+    scores += (np.log(mixture.weights) - 0.5 * np.log(2 * np.pi * mixture.variances))[:, None]
+    top = scores.max(axis=0)
     scores -= top
     np.exp(scores, out=scores)
-    total = scores.sum(axis=1, keepdims=True)
+    total = scores.sum(axis=0)
     scores /= total
-    return scores, float((top + np.log(total)).sum())
+    return scores.T, float((top + np.log(total)).sum())
 
 
 def update(flat: FloatArray, posteriors: FloatArray) -> Mixture:

@@ -258,6 +258,5 @@ def _field(logs: Vector, basis: Matrix, precision: Vector, posteriors: Matrix, m
     weights = posteriors @ (1 / mixture.variances)
     left_over = weights * logs - posteriors @ (mixture.means / mixture.variances)
     roots = basis * np.sqrt(weights)[:, None]
-    hessian = roots.T @ roots
-    hessian[np.diag_indices_from(hessian)] += precision
+    hessian = np.diag(precision) + roots.T @ roots
     return np.asarray(np.linalg.solve(hessian, basis.T @ left_over), np.float64)

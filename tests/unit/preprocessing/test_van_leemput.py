@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import tracemalloc
 import warnings
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import ndimage, stats
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
-from nnunet_spine.preprocessing.evidence import correlation_volume
 from nnunet_spine.preprocessing.foreground import sample
 from nnunet_spine.preprocessing.van_leemput import (
+    FIELD_SD,
     ORDERS,
     FieldEstimate,
     StopReason,
@@ -23,8 +27,6 @@ SHAPE = (14, 128, 112)
 
 def anatomy(seed: int) -> np.ndarray:
     """Blobs of three tissues with a little texture, in air."""
-    from scipy import ndimage
-
     rng = np.random.default_rng(seed)
     smooth = ndimage.gaussian_filter(rng.normal(size=SHAPE), (1.5, 6, 6))
     levels = np.select([smooth < np.quantile(smooth, 0.3), smooth < np.quantile(smooth, 0.7)], [40.0, 90.0], 160.0)
@@ -156,11 +158,85 @@ def test_not_finite() -> None:
         estimate_field(image, SPACING)
 
 
-def test_correlation_volume_of_white_noise_and_of_blocks() -> None:
-    rng = np.random.default_rng(0)
-    tissue = np.ones((12, 24, 24), bool)
-    white = rng.normal(size=tissue.shape)
-    assert correlation_volume(white[tissue], tissue) < 1.5
-    # Blocks of 3 samples: triangular correlation 1, 2/3, 1/3 on each side sums to 3 along each axis.
-    blocks = rng.normal(size=(4, 8, 8)).repeat(3, 0).repeat(3, 1).repeat(3, 2)
-    assert correlation_volume(blocks[tissue], tissue) == pytest.approx(27, rel=0.5)
+@pytest.mark.parametrize("order", [2, 3, 4])
+def test_the_objective_is_the_penalised_likelihood(order: int) -> None:
+    image = taken(anatomy(3), smooth_field(0.4))
+    samples = sample(image, SPACING)
+    (fit,) = fit_orders(samples, SHAPE, classes=4, orders=(order,))
+    flat = np.log(samples.values[samples.tissue])
+    flat = flat - polynomial.design(samples.indices, SHAPE, order, samples.tissue) @ fit.coefficients
+    sds = FIELD_SD / np.array([sum(e) for e in polynomial.exponents(order)])
+    mixture = fit.mixture
+    density = mixture.weights * stats.norm.pdf(flat[:, None], mixture.means, np.sqrt(mixture.variances))
+    prior = -0.5 * ((fit.coefficients / sds) ** 2).sum()
+    assert fit.likelihood == pytest.approx(np.log(density.sum(axis=1)).sum())
+    if fit.stop is StopReason.CONVERGED:
+        assert fit.objective[-1] == pytest.approx(fit.likelihood + prior)
+
+
+@given(
+    st.integers(0, 2**31),
+    st.tuples(st.integers(4, 8), st.integers(24, 60), st.integers(24, 60)),
+    st.integers(1, 9),
+    st.sampled_from([0.0, 0.05, 1.0]),
+)
+@settings(max_examples=40, deadline=None)
+def test_the_objective_never_falls_on_whatever_image(
+    seed: int, shape: tuple[int, int, int], classes: int, roughness: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    coarse = rng.gamma(1.0, 100.0, (2, 3, 3))
+    image = ndimage.zoom(coarse, [n / m for n, m in zip(shape, coarse.shape, strict=True)], order=0)
+    image = (image * np.exp(roughness * rng.normal(size=image.shape))).astype(np.float32)
+    samples = sample(image, (4.0, 3.0, 3.0))
+    if samples.tissue.any():
+        for fit in fit_orders(samples, image.shape, classes=classes, orders=ORDERS):
+            assert np.isfinite(fit.objective).all()
+            assert (np.diff(fit.objective) >= -1e-6 * np.abs(fit.objective[:-1])).all()
+
+
+@pytest.mark.parametrize("lowest", [-1.6e38, -1.0])
+def test_the_whole_range_of_float32(lowest: float) -> None:
+    image = taken(anatomy(1), smooth_field(0.4)).astype(np.float64)
+    whole = lowest + image / image.max() * 3.2e38
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = estimate_field(whole.astype(np.float32), SPACING)
+    assert np.isfinite(found.field).all()
+    assert found.field.min() > 0
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int16, np.uint16])
+def test_integers_at_their_extremes(kind: type) -> None:
+    image = taken(anatomy(1), smooth_field(0.4))
+    limits = np.iinfo(kind)
+    stored = np.clip(image / 200 * limits.max, limits.min, limits.max).astype(kind)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = estimate_field(stored, SPACING)
+    assert np.isfinite(found.field).all()
+
+
+def test_outside_tissue_the_field_stays_near_its_range() -> None:
+    signal, field = anatomy(2), smooth_field(0.9)
+    found = estimate_field(taken(signal, field), SPACING)
+    inside = found.field[signal > 0]
+    assert found.field.max() < 1.5 * inside.max()
+    assert found.field.min() > inside.min() / 1.5
+
+
+def test_the_geometric_mean_in_tissue_is_1() -> None:
+    image = taken(anatomy(2), smooth_field(0.9))
+    found = estimate_field(image, SPACING)
+    samples = sample(image, SPACING)
+    at_samples = found.field[np.ix_(*samples.indices)][samples.tissue]
+    assert np.exp(np.log(at_samples).mean()) == pytest.approx(1.0, abs=1e-4)
+
+
+def test_a_large_volume_takes_little_more_memory_than_its_field() -> None:
+    image = np.tile(taken(anatomy(1), smooth_field(0.5)), (4, 4, 4))[:48, :384, :384].copy()
+    tracemalloc.start()
+    estimate_field(image, (4.0, 0.7, 0.7))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1.5 * image.nbytes
