@@ -7,6 +7,7 @@ one keeps a few levels of it. Shape about 13 x 256 x 200 at 3.5 x 0.7 x 0.7 mm.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
@@ -56,8 +57,8 @@ def make_volume(seed: int, *, kind: Field, hard: bool, air: bool) -> BiasVolume:
     if not hard:
         nearest = np.abs(signal[..., None] - EASY_LEVELS).argmin(axis=-1)
         signal = ndimage.gaussian_filter(EASY_LEVELS[nearest], (0, 0.7, 0.7))
-    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in signal.shape)
     if hard:
+        y = np.linspace(-1, 1, signal.shape[1], dtype=np.float32)
         like_muscle = np.exp(-0.5 * ((signal - MUSCLE) / MUSCLE_WIDTH) ** 2)
         wave = np.sin(2.0 * y[:, None] + rng.uniform(0, 6))
         signal = (signal * (1 + MUSCLE_GRADIENT * like_muscle * wave)).astype(np.float32)
@@ -68,7 +69,7 @@ def make_volume(seed: int, *, kind: Field, hard: bool, air: bool) -> BiasVolume:
     else:
         signal = np.maximum(signal, 0.15)
     tissue = signal > 0.08
-    field = _field(kind, z, y, x, rng)
+    field = make_field(kind, signal.shape, rng)
     image = rician((signal * field).astype(np.float32), 1 / SNR, rng)
     return BiasVolume((1000 * image).astype(np.float32), field, tissue, spacing_mm)
 
@@ -82,8 +83,9 @@ def _anatomy(seed: int) -> tuple[Array, tuple[float, float, float]]:
     return signal, (float(z), float(y) / 2, float(x) / 2)
 
 
-def _field(kind: Field, z: Array, y: Array, x: Array, rng: np.random.Generator) -> Array:
-    """A smooth field of about the named strength; `coil` falls off from the back as a surface coil does."""
+def make_field(kind: Field, shape: Sequence[int], rng: np.random.Generator) -> Array:
+    """A smooth field (z, y, x) of about the named strength; `coil` falls off from the back as a surface coil does."""
+    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
     zz, yy, xx = np.meshgrid(z, y, x, indexing="ij")
     if kind is Field.NONE:
         return np.ones_like(zz)
