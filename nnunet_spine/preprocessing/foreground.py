@@ -9,8 +9,8 @@ from math import prod
 import numpy as np
 import numpy.typing as npt
 
-SAMPLE_SPACING_MM = 6.0
-"""Wanted distance of samples: fields are smooth over centimetres."""
+SAMPLE_SPACING_MM = 3.0
+"""Least distance of samples: fields are smooth over centimetres."""
 
 MOST_SAMPLES = 3500
 """Beyond this the distance grows: more samples cost time and tell no more of a smooth field."""
@@ -91,7 +91,7 @@ def _strides(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
         strides = [max(1, round(distance / float(s))) for s in spacing_mm]
         if prod(_centred(n, stride).size for n, stride in zip(shape, strides, strict=True)) <= MOST_SAMPLES:
             return strides
-        distance *= 1.1
+        distance *= 1.03
 
 
 def _centred(length: int, stride: int) -> npt.NDArray[np.intp]:
