@@ -12,10 +12,6 @@ FloatArray = npt.NDArray[np.float64]
 LEAST_CORRELATION = 0.05
 """Shifts are followed until the residual's correlation falls below this."""
 
-DEPENDENT_SHARE = 0.5
-"""Share of the correlation volume that counts: the product over axes overstates it, as correlation falls off faster
-along diagonals. Set on synthetic volumes: 1 leaves fields of 20 % in, 0.25 finds fields in anatomy."""
-
 
 def correlation_volume(residual: FloatArray, tissue: npt.NDArray[np.bool_]) -> float:
     """How many neighbouring samples say the same: the sum of the residual's correlation over all shifts.

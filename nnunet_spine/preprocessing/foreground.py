@@ -24,7 +24,7 @@ AIR_MEAN_TO_SD = 3.5
 RAYLEIGH_MEAN = 1.2533
 """Mean of Rayleigh noise over its sigma: sqrt(pi/2)."""
 
-TISSUE_FROM_SIGMAS = 2.4
+TISSUE_FROM_SIGMAS = 2.2
 """Samples below this many noise sigmas are air or carry no signal."""
 
 NO_AIR_QUANTILE = 0.01
