@@ -114,7 +114,9 @@ def plan_dataset(
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 
     from nnunet_spine.nnunet.planner import SpinePlanner
+    from nnunet_spine.nnunet.registration import list_with_threads
 
+    list_with_threads()
     with redirect_stdout(StringIO()):
         extractor = DatasetFingerprintExtractor(name, allocated_cpus())
         extractor.show_progress_bar = False

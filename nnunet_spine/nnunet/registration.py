@@ -16,5 +16,20 @@ def register() -> None:
     from nnunet_spine.nnunet.planner import SpinePlanner
     from nnunet_spine.nnunet.preprocessor import SpinePreprocessor
 
+    list_with_threads()
+
     default_experiment_planner.SpinePlanner = SpinePlanner
     default_preprocessor.SpinePreprocessor = SpinePreprocessor
+
+
+def list_with_threads() -> None:
+    """Let nnU-Net list a data set's files with threads instead of forked processes.
+
+    It forks 12 processes to match file names. A process that already runs threads, as after a training, can hang in
+    that for ever: a fork copies locks that nobody will release.
+    """
+    from multiprocessing.pool import ThreadPool
+
+    from nnunetv2.utilities import utils
+
+    utils.Pool = ThreadPool
