@@ -12,22 +12,6 @@ FloatArray = npt.NDArray[np.float64]
 LEAST_CORRELATION = 0.05
 """Shifts are followed until the residual's correlation falls below this."""
 
-TYPICAL_VOLUME = 4.0
-"""Correlation volume expected before it is measured; set on synthetic volumes."""
-
-
-def dependent_samples(residual: FloatArray, tissue: npt.NDArray[np.bool_]) -> float:
-    """How many samples count as one: the geometric mean of the measured correlation volume and the typical one.
-
-    The measured one is uncertain by large factors, as weak correlation over many shifts adds up.
-
-    Parameters
-    ----------
-    residual, tissue
-        As for `correlation_volume`.
-    """
-    return math.sqrt(TYPICAL_VOLUME * correlation_volume(residual, tissue))
-
 
 def correlation_volume(residual: FloatArray, tissue: npt.NDArray[np.bool_]) -> float:
     """How many neighbouring samples say the same: the sum of the residual's correlation over all shifts.

@@ -26,7 +26,7 @@ import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
-from nnunet_spine.preprocessing.evidence import dependent_samples, log_evidence
+from nnunet_spine.preprocessing.evidence import correlation_volume, log_evidence
 from nnunet_spine.preprocessing.foreground import Samples, sample
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.mixture import Mixture, expect, starting_mixture, update
@@ -213,7 +213,7 @@ def fit_orders(samples: Samples, shape: Sequence[int], *, classes: int, orders: 
         bases.append(basis)
         fits.append(_fit(logs, basis, order, starting_mixture(logs - basis @ coefficients, classes), coefficients))
     residual = logs - bases[-1] @ fits[-1].coefficients - fits[-1].posteriors @ fits[-1].mixture.means
-    volume = dependent_samples(residual, samples.tissue)
+    volume = correlation_volume(residual, samples.tissue)
     return [_weighed(fit, basis, volume) for fit, basis in zip(fits, bases, strict=True)]
 
 

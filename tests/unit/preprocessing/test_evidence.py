@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nnunet_spine.preprocessing.evidence import correlation_volume, dependent_samples, log_evidence
+from nnunet_spine.preprocessing.evidence import correlation_volume, log_evidence
 
 
 def test_correlation_volume_of_white_noise_and_of_blocks() -> None:
@@ -20,11 +20,6 @@ def test_correlation_volume_of_white_noise_and_of_blocks() -> None:
 def test_a_residual_of_zero_says_nothing() -> None:
     tissue = np.ones((5, 5, 5), bool)
     assert correlation_volume(np.zeros(125), tissue) == 1.0
-
-
-def test_dependent_samples_lie_between_the_measured_and_the_typical_volume() -> None:
-    tissue = np.ones((5, 5, 5), bool)
-    assert dependent_samples(np.zeros(125), tissue) == 2.0  # sqrt(4 * 1)
 
 
 def test_only_pairs_inside_tissue_count() -> None:
