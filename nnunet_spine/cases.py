@@ -14,7 +14,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
-from nnunet_spine.errors import BadInput
+from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import read_csv, read_json, write_csv, write_json
 
 UNKNOWN = "unknown"
@@ -183,6 +183,23 @@ def read_splits(path: Path) -> list[Fold]:
         raise BadInput(f"{path} holds no fold. Run `nnunet-spine convert` to make it.")
     _check_folds(folds, path)
     return folds
+
+
+def read_fold(path: Path, number: int) -> Fold:
+    """Read one fold of nnU-Net's splits_final.json.
+
+    Raises
+    ------
+    NotFound, BadInput
+        As for `read_splits`; NotFound also where the file does not have the fold.
+    """
+    folds = read_splits(path)
+    if not 0 <= number < len(folds):
+        raise NotFound(
+            f"There is no fold {number}: {path} has folds 0 to {len(folds) - 1}. "
+            "Train one of those, or convert again with more folds."
+        )
+    return folds[number]
 
 
 def _identifiers(cases: object) -> tuple[str, ...]:

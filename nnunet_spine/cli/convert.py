@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.cli.console import format_table, print_json, progress_bar
+from nnunet_spine.cli.options import add_json, add_root, workspace_of
 from nnunet_spine.protocol import PROTOCOL
 
 if TYPE_CHECKING:
@@ -34,38 +35,37 @@ def add_subparser(subparsers: Any) -> None:
     parser.add_argument(
         "--seed", type=int, default=PROTOCOL.seed, help="of case numbers and folds (default: %(default)s)"
     )
-    parser.add_argument("--root", type=Path, metavar="DIR", help="holds nnU-Net's folders, instead of its variables")
+    add_root(parser)
     parser.add_argument("--mapping", type=Path, metavar="FILE", help="where the private mapping goes")
     parser.add_argument("--allow-partial", action="store_true", help="exit 0 although studies or rows were left out")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Convert and print what came of it."""
     from nnunet_spine.dataset_conversion.convert import convert
-    from nnunet_spine.nnunet.environment import Workspace, allocated_cpus
-    from nnunet_spine.progress import silent
+    from nnunet_spine.nnunet.environment import allocated_cpus
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop leaves nothing half-written either
-    workspace = Workspace.from_environment(arguments.root)
-    options = {
-        "dataset": arguments.dataset,
-        "name": arguments.name,
-        "raw": workspace.raw,
-        "preprocessed": workspace.preprocessed,
-        "results": workspace.results,
-        "folds": arguments.folds,
-        "seed": arguments.seed,
-        "mapping": arguments.mapping,
-        "processes": allocated_cpus(),
-    }
+    workspace = workspace_of(arguments)
+    with progress_bar("convert", visible=not arguments.json) as progress:
+        conversion = convert(
+            arguments.source,
+            dataset=arguments.dataset,
+            name=arguments.name,
+            raw=workspace.raw,
+            preprocessed=workspace.preprocessed,
+            results=workspace.results,
+            folds=arguments.folds,
+            seed=arguments.seed,
+            mapping=arguments.mapping,
+            processes=allocated_cpus(),
+            progress=progress,
+        )
     if arguments.json:
-        conversion = convert(arguments.source, **options, progress=silent)
         print_json(_as_dict(conversion))
     else:
-        with progress_bar("convert") as progress:
-            conversion = convert(arguments.source, **options, progress=progress)
         _print_result(conversion, arguments.dataset)
     return 1 if conversion.left_out and not arguments.allow_partial else 0
 

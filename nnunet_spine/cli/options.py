@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 
 from nnunet_spine.nnunet.environment import CONFIGURATION, DEFAULT_TRAINER, PLANS_NAME, Workspace
+from nnunet_spine.nnunet.runtime import DEVICES
 
 
 def add_root(parser: argparse.ArgumentParser) -> None:
@@ -42,7 +43,7 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device",
         default="auto",
-        choices=("auto", "cpu", "cuda", "mps"),
+        choices=DEVICES,
         help="auto (default) takes a GPU where there is one",
     )
 

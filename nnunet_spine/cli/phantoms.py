@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cli.console import print_json, progress_bar
+from nnunet_spine.cli.console import print_json, progress_bar, report
+from nnunet_spine.cli.options import add_json
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -27,7 +27,7 @@ def add_subparser(subparsers: Any) -> None:
         metavar="DIR",
         help="folder of real volumes (NAME.nii.gz, NAME_cord.nii.gz) to put the tumors into",
     )
-    parser.add_argument("--json", action="store_true", help="print the summary as JSON")
+    add_json(parser)
     parser.set_defaults(run=run)
 
 
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     for reason in summary.unused_backgrounds:
-        print(f"warning: {reason}", file=sys.stderr)
+        report("warning", reason)
     if arguments.json:
         print_json({**asdict(summary), "folder": str(summary.folder)})
         return 0

@@ -5,9 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
-from io import StringIO
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from nnunet_spine.files import make_folder, write_csv
 from nnunet_spine.images import read_volume
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
+from nnunet_spine.nnunet.runtime import quiet
 from nnunet_spine.preprocessing.geometry import fitted_shape
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.progress import Progress, silent
@@ -117,7 +116,7 @@ def plan_dataset(
     from nnunet_spine.nnunet.registration import list_with_threads
 
     list_with_threads()
-    with redirect_stdout(StringIO()):
+    with quiet():
         extractor = DatasetFingerprintExtractor(name, allocated_cpus())
         extractor.show_progress_bar = False
         try:

@@ -107,13 +107,13 @@ def predict_folder(
     if kept:
         _refuse_other_model(output, checkpoints)
     if missing:
+        workspace.apply()  # before torch is imported, which choosing the device does
         device = choose_device(device)
         parameters = {"trainer": model.trainer, "plans": model.plans_name, "configuration": model.configuration}
         # Written before the first image, so that what an interruption leaves says which model it comes from.
         write_manifest(
             output, make_manifest("predict", parameters={**parameters, "folds": list(used)}, inputs=checkpoints)
         )
-        workspace.apply()
         _predict(folder, used, {case: cases[case] for case in missing}, output, device, progress)
     return Predicted(output, tuple(missing), kept, used)
 

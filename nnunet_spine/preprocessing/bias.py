@@ -12,9 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
-from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
-from nnunet_spine.preprocessing.van_leemput import MINIMUM_SIDE, estimate_field
+from nnunet_spine.preprocessing.van_leemput import MINIMUM_SIDE, check_thickness, estimate_field
 from nnunet_spine.protocol import BiasMethod
 
 N4_SHRINK = 4
@@ -60,15 +59,11 @@ def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMet
     image = finite_float32(array)
     if method is BiasMethod.NONE or image.min() == image.max():
         return BiasCorrection(image, np.ones_like(image))
-    if min(image.shape) < MINIMUM_SIDE:
-        raise BadInput(
-            f"A volume of {image.shape} (z, y, x) is too thin for bias-field correction: at least {MINIMUM_SIDE} "
-            "voxels on each axis are needed. Leave the case out, or plan with `--bias none`."
-        )
+    check_thickness(image)
     if method is BiasMethod.VAN_LEEMPUT:
         field = estimate_field(image, spacing_mm).field
-        return BiasCorrection(image / field, field)
-    field = _n4_field(image - min(image.min(), np.float32(0)), spacing_mm)
+    else:
+        field = _n4_field(image - min(image.min(), np.float32(0)), spacing_mm)
     return BiasCorrection(image / field, field)
 
 

@@ -149,11 +149,7 @@ def estimate_field(
         Where the image is not finite, or has under `MINIMUM_SIDE` voxels on an axis.
     """
     image = finite_float32(array)
-    if image.ndim != 3 or min(image.shape) < MINIMUM_SIDE:
-        raise BadInput(
-            f"A volume of {image.shape} (z, y, x) is too thin for bias-field correction: at least {MINIMUM_SIDE} "
-            "voxels on each of three axes are needed. Leave the case out, or plan with `--bias none`."
-        )
+    check_thickness(image)
     lowest = image.min()
     if lowest == image.max():
         return _identity(image, StopReason.CONSTANT, 0.0)
@@ -163,6 +159,21 @@ def estimate_field(
         return _identity(image, StopReason.NO_TISSUE, share)
     fits = fit_orders(samples, image.shape, classes=classes, orders=orders)
     return _estimate(image.shape, samples, fits, share)
+
+
+def check_thickness(image: FloatArray) -> None:
+    """Refuse what is no volume or has under `MINIMUM_SIDE` voxels on an axis: there is nothing to fit a field to.
+
+    Raises
+    ------
+    BadInput
+        Where that is so.
+    """
+    if image.ndim != 3 or min(image.shape) < MINIMUM_SIDE:
+        raise BadInput(
+            f"A volume of {image.shape} (z, y, x) is too thin for bias-field correction: at least {MINIMUM_SIDE} "
+            "voxels on each of three axes are needed. Leave the case out, or plan with `--bias none`."
+        )
 
 
 def _identity(image: FloatArray, stop: StopReason, share: float) -> FieldEstimate:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cases import SPLITS_FILE, Fold, read_splits
+from nnunet_spine.cases import SPLITS_FILE, Fold, read_fold
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
 from nnunet_spine.files import read_json
 from nnunet_spine.nnunet.environment import (
@@ -21,6 +21,7 @@ from nnunet_spine.nnunet.environment import (
     Workspace,
     allocated_cpus,
 )
+from nnunet_spine.nnunet.prediction import CHECKPOINT, FILE_ENDING, Model
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
 
@@ -74,17 +75,17 @@ class Trained:
 
 def fold_folder(job: TrainingJob, workspace: Workspace) -> Path:
     """Where nnU-Net keeps this fold."""
-    name = workspace.dataset_name(job.dataset)
-    return workspace.model_folder(name, job.trainer, job.plans_name, job.configuration) / f"fold_{job.fold}"
+    model = Model(job.dataset, job.trainer, job.plans_name, job.configuration)
+    return model.folder(workspace) / f"fold_{job.fold}"
 
 
 def is_complete(folder: Path, fold: Fold) -> bool:
     """Whether a fold has its final checkpoint, its validation summary, and a prediction for each test case."""
     validation = folder / "validation"
     return (
-        (folder / "checkpoint_final.pth").is_file()
+        (folder / CHECKPOINT).is_file()
         and (validation / "summary.json").is_file()
-        and all((validation / f"{case}.nii.gz").is_file() for case in fold.test)
+        and all((validation / f"{case}{FILE_ENDING}").is_file() for case in fold.test)
     )
 
 
@@ -130,10 +131,7 @@ def _check(job: TrainingJob, folder: Path) -> Fold:
             f"There are no plans {job.plans_name} in {folder}. Make them with `nnunet-spine plan {job.dataset}`."
         )
     cases = folder / _data_identifier(folder / f"{job.plans_name}.json", job.configuration)
-    folds = read_splits(folder / SPLITS_FILE)
-    if not 0 <= job.fold < len(folds):
-        raise NotFound(f"There is no fold {job.fold}: {folder / SPLITS_FILE} has folds 0 to {len(folds) - 1}.")
-    fold = folds[job.fold]
+    fold = read_fold(folder / SPLITS_FILE, job.fold)
     if not fold.train or not fold.test:
         raise BadInput(
             f"Fold {job.fold} of {folder / SPLITS_FILE} has {len(fold.train)} training and {len(fold.test)} test "

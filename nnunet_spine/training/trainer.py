@@ -22,8 +22,8 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
-from nnunet_spine.cases import SPLITS_FILE, Fold, read_splits
-from nnunet_spine.errors import BadInput, NotFound, WorkFailed
+from nnunet_spine.cases import SPLITS_FILE, read_fold
+from nnunet_spine.errors import BadInput, WorkFailed
 from nnunet_spine.files import replacing
 from nnunet_spine.manifest import MANIFEST_FILE
 from nnunet_spine.networks.unet import architecture_arguments
@@ -41,7 +41,7 @@ PLOT_EVERY = 50
 
 
 class SpineTrainer(nnUNetTrainer):
-    """Base of all public trainers of this package; a subclass changes `protocol` and nothing else.
+    """Base of all public trainers of this package; a subclass changes `variant` and nothing else.
 
     `variant` is what a subclass departs from the protocol in. The number of
     epochs and the seed can be set by the variables NNUNET_SPINE_EPOCHS and
@@ -146,19 +146,9 @@ class SpineTrainer(nnUNetTrainer):
         if self.fold == "all":
             split: tuple[list[str], list[str]] = super().do_split()
             return split
-        fold = self._fold()
+        fold = read_fold(Path(self.preprocessed_dataset_folder_base) / SPLITS_FILE, self.fold)
         self.print_to_log_file(f"fold {fold.number}: {len(fold.train)} training and {len(fold.test)} test cases")
         return list(fold.train), list(fold.test)
-
-    def _fold(self) -> Fold:
-        path = Path(self.preprocessed_dataset_folder_base) / SPLITS_FILE
-        folds = read_splits(path)
-        if not 0 <= self.fold < len(folds):
-            raise NotFound(
-                f"There is no fold {self.fold} in {path}: it has folds 0 to {len(folds) - 1}. "
-                "Train one of those, or convert again with more folds."
-            )
-        return folds[self.fold]
 
     def get_dataloaders(self) -> tuple[EpochLoader, EpochLoader]:
         """Loaders of training and test cases, each on the whole grid."""

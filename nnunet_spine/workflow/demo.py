@@ -12,7 +12,6 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine.cases import SPLITS_FILE, read_splits
 from nnunet_spine.dataset_conversion.convert import convert
 from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation.compare import Comparison, compare, write_comparison
@@ -180,14 +179,14 @@ def _train_baseline(settings: DemoSettings, study: Study, device: str, step: Ste
     """nnU-Net's own configuration by its own commands, on the same data set and folds."""
     logs = settings.output / "logs"
     model = Model(study.dataset, BASELINE_TRAINER, PLAIN_NNUNET_PLANS)
-    folds = read_splits(study.preprocessed / SPLITS_FILE)
+    folds = study.fold_numbers
     trained = []
     with step("baseline nnU-Net") as progress:
         ensure_nnunet_plans(study, logs)
         for fold in folds:
-            progress(fold.number, len(folds))
-            if ensure_nnunet_fold(study, model, fold.number, logs, device=device):
-                trained.append(f"{AUTO_CONFIGURED} fold {fold.number}")
+            progress(fold, len(folds))
+            if ensure_nnunet_fold(study, model, fold, logs, device=device):
+                trained.append(f"{AUTO_CONFIGURED} fold {fold}")
         progress(len(folds), len(folds))
     return trained
 

@@ -14,10 +14,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, read_cases, read_splits
+from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, read_cases, read_fold, read_splits
 from nnunet_spine.errors import MissingDependency, WorkFailed
 from nnunet_spine.evaluation.evaluate import evaluate
-from nnunet_spine.evaluation.output import write_evaluation
+from nnunet_spine.evaluation.output import hash_masks, write_evaluation
 from nnunet_spine.evaluation.results import EVALUATION_FILE, Evaluation, read_evaluation
 from nnunet_spine.files import make_folder, read_json, sha256
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest
@@ -25,7 +25,7 @@ from nnunet_spine.nnunet.environment import CONFIGURATION, Workspace, allocated_
 from nnunet_spine.nnunet.planning import PLAIN_NNUNET_PLANS, plan_dataset
 from nnunet_spine.nnunet.prediction import Model, out_of_fold_predictions
 from nnunet_spine.progress import Progress, silent
-from nnunet_spine.training.run import TrainingJob, fold_folder, is_complete
+from nnunet_spine.training.run import is_complete
 
 
 @dataclass(frozen=True)
@@ -90,8 +90,7 @@ def ensure_nnunet_fold(study: Study, model: Model, fold: int, logs: Path, *, dev
     trained
         Whether anything was left to do.
     """
-    job = TrainingJob(model.dataset, fold, model.trainer, model.plans_name, model.configuration)
-    if is_complete(fold_folder(job, study.workspace), read_splits(study.preprocessed / SPLITS_FILE)[fold]):
+    if is_complete(model.folder(study.workspace) / f"fold_{fold}", read_fold(study.preprocessed / SPLITS_FILE, fold)):
         return False
     arguments = [study.dataset, model.configuration, str(fold), "-tr", model.trainer, "-p", model.plans_name]
     arguments += ["--c", "-device", device]
@@ -129,23 +128,18 @@ def run_nnunet(command: str, arguments: Sequence[str], workspace: Workspace, log
 
 def ensure_evaluation(study: Study, model: Model, label: str, progress: Progress = silent) -> Evaluation:
     """Evaluation of a model's out-of-fold predictions; made anew where any input changed."""
-    predictions = out_of_fold_predictions(model, study.workspace)
+    out_of_fold_predictions(model, study.workspace)  # refuses a fold that is not finished
     folder = study.output / label
+    references, predictions = study.raw / "labelsTr", model.folder(study.workspace)
+    folds = read_splits(study.preprocessed / SPLITS_FILE)
     inputs = {
         "splits": sha256(study.preprocessed / SPLITS_FILE),
         "cases": sha256(study.raw / CASES_FILE),
-        **{f"prediction {case}": sha256(path) for case, path in predictions.items()},
-        **{f"reference {case}": sha256(study.raw / "labelsTr" / f"{case}.nii.gz") for case in predictions},
+        **hash_masks(references, predictions, folds),
     }
     if _made_from(folder, inputs) and (folder / EVALUATION_FILE).is_file():
         return read_evaluation(folder)
-    evaluation = evaluate(
-        study.raw / "labelsTr",
-        model.folder(study.workspace),
-        read_splits(study.preprocessed / SPLITS_FILE),
-        cases=read_cases(study.raw / CASES_FILE),
-        progress=progress,
-    )
+    evaluation = evaluate(references, predictions, folds, cases=read_cases(study.raw / CASES_FILE), progress=progress)
     parameters = {"criterion": evaluation.criterion.value, "trainer": model.trainer, "plans": model.plans_name}
     write_evaluation(folder, evaluation, make_manifest("evaluate", parameters=parameters, inputs=inputs))
     return evaluation
