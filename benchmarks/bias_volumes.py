@@ -1,16 +1,15 @@
 """Synthetic volumes with a known bias field: easy and hard anatomy, with and without air in view.
 
-The hard anatomy is a phantom case of the package, doubled in the plane: texture, marrow that varies, fat streaks in
-muscle, and a gradient in muscle and what looks like it. (A gradient that all tissues share would be a field.) The easy
-one keeps a few levels of it. Shape about 13 x 256 x 200 at 3.5 x 0.7 x 0.7 mm.
+Both are phantom cases of the package, rendered without the scanner's field. The easy anatomy has homogeneous tissues.
+The hard one has texture, marrow that varies, fat streaks in muscle, and a real gradient along the muscles, which is
+no field. Most are 16 x 256 x 256 at 4 x 1 x 1 mm; every third is 12 x 160 x 160.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -19,16 +18,13 @@ from scipy import ndimage
 from nnunet_spine.phantoms.acquisition import rician
 from nnunet_spine.phantoms.model import Series
 from nnunet_spine.phantoms.sampling import sample_cohort
-from nnunet_spine.phantoms.scene import AnalyticScene
+from nnunet_spine.phantoms.scene import AnalyticScene, Content, tissue_signal
+from nnunet_spine.phantoms.tissues import Tissue, signal_table
 
 Array = npt.NDArray[np.float32]
 SNR = 25.0
-MUSCLE = 0.42
-"""Signal of muscle, in units of fat."""
-
-MUSCLE_WIDTH = 0.1
 MUSCLE_GRADIENT = 0.12
-EASY_LEVELS = np.array([0.0, 0.12, 0.3, 0.45, 0.7, 1.0], np.float32)
+AIR_IN_COLUMN = 0.02
 
 
 class Field(StrEnum):
@@ -53,40 +49,48 @@ class BiasVolume:
 def make_volume(seed: int, *, kind: Field, hard: bool, air: bool) -> BiasVolume:
     """One volume; the seed picks anatomy, field and noise."""
     rng = np.random.default_rng([seed, 58])
-    signal, spacing_mm = _anatomy(seed)
-    if not hard:
-        nearest = np.abs(signal[..., None] - EASY_LEVELS).argmin(axis=-1)
-        signal = ndimage.gaussian_filter(EASY_LEVELS[nearest], (0, 0.7, 0.7))
-    if hard:
-        y = np.linspace(-1, 1, signal.shape[1], dtype=np.float32)
-        like_muscle = np.exp(-0.5 * ((signal - MUSCLE) / MUSCLE_WIDTH) ** 2)
-        wave = np.sin(2.0 * y[:, None] + rng.uniform(0, 6))
-        signal = (signal * (1 + MUSCLE_GRADIENT * like_muscle * wave)).astype(np.float32)
-    margin = signal.shape[2] // 6
-    if air:
-        signal = signal.copy()
-        signal[:, :, -margin:] = 0.0
-    else:
-        signal = np.maximum(signal, 0.15)
-    tissue = signal > 0.08
+    side, slices, pixel_mm = (80, 12, 1.5) if seed % 3 == 0 else (128, 16, 1.0)
+    case = sample_cohort(24, seed)[seed % 24]
+    grid = replace(
+        case.grid, rows=side, columns=side, slices=slices, pixel_mm=2 * pixel_mm, slice_spacing_mm=4.0,
+        slice_thickness_mm=3.5,
+    )  # fmt: skip
+    signal, tissue = _anatomy(AnalyticScene(replace(case, grid=grid)), hard=hard, rng=rng)
+    if not air:
+        rows = slice(signal.shape[1] // 5, -signal.shape[1] // 5)
+        signal, tissue = signal[:, rows], tissue[:, rows]
+        # The back's skin is the end: columns behind it hold air. Gas in the bowel stays, as in a patient.
+        back = int(np.flatnonzero((~tissue).mean(axis=(0, 1)) < AIR_IN_COLUMN)[-1]) + 1
+        signal, tissue = signal[:, :, :back], tissue[:, :, :back]
     field = make_field(kind, signal.shape, rng)
-    image = rician((signal * field).astype(np.float32), 1 / SNR, rng)
-    return BiasVolume((1000 * image).astype(np.float32), field, tissue, spacing_mm)
+    image = 1000 * rician((signal * field).astype(np.float32), 1 / SNR, rng)
+    return BiasVolume(image.astype(np.float32), field, tissue & (signal > 0.08), (4.0, pixel_mm, pixel_mm))
 
 
-@lru_cache(maxsize=8)
-def _anatomy(seed: int) -> tuple[Array, tuple[float, float, float]]:
-    """Signal without field and noise, and its spacing (z, y, x) in mm."""
-    scene = AnalyticScene(sample_cohort(24, seed)[seed % 24])
-    signal = ndimage.zoom(scene.signal(Series.T1_POST), (1, 2, 2), order=1).astype(np.float32)
-    x, y, z = scene.grid(Series.T1_POST).geometry.spacing_xyz_mm
-    return signal, (float(z), float(y) / 2, float(x) / 2)
+def _anatomy(scene: AnalyticScene, *, hard: bool, rng: np.random.Generator) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Signal without field and noise, doubled in the plane, and where the body is."""
+    grid = scene.grid(Series.T1_POST)
+    content = scene.sagittal_content
+    case = scene.case
+    table = signal_table(
+        Series.T1_POST, case.lesion, fat_suppressed=case.acquisition.fat_suppressed,
+        rng=np.random.default_rng([case.anatomy.texture_seed, 20]),
+    )  # fmt: skip
+    if not hard:
+        content = Content(content.shares, {name: np.zeros_like(t) for name, t in content.textures.items()})
+    signal = tissue_signal(content, table, case.anatomy.muscle_fat)
+    if hard:
+        along = np.linspace(-1, 1, grid.geometry.shape_zyx[1])[:, None]
+        gradient = MUSCLE_GRADIENT * np.sin(2.0 * along + rng.uniform(0, 6)) * content.shares[Tissue.MUSCLE]
+        signal = signal * (1 + gradient)
+    signal = ndimage.zoom(signal, (1, 2, 2), order=1).astype(np.float32)
+    body = ndimage.zoom(content.shares[Tissue.AIR], (1, 2, 2), order=1) < 0.5
+    return signal, body
 
 
 def make_field(kind: Field, shape: Sequence[int], rng: np.random.Generator) -> Array:
-    """A smooth field (z, y, x) of about the named strength; `coil` falls off from the back as a surface coil does."""
-    z, y, x = (np.linspace(-1, 1, n, dtype=np.float32) for n in shape)
-    zz, yy, xx = np.meshgrid(z, y, x, indexing="ij")
+    """A smooth field of about the named strength; `coil` falls off from the back as a surface coil does."""
+    zz, yy, xx = np.meshgrid(*(np.linspace(-1, 1, n, dtype=np.float32) for n in shape), indexing="ij")
     if kind is Field.NONE:
         return np.ones_like(zz)
     if kind is Field.COIL:

@@ -68,7 +68,7 @@ class AnalyticScene:
 
     def signal(self, series: Series) -> FloatArray:
         """Signal of a series without field and noise, (z, y, x), in units of fat on T1."""
-        content = self._axial if series is Series.AXIAL_T1 else self._sagittal
+        content = self._axial if series is Series.AXIAL_T1 else self.sagittal_content
         rng = np.random.default_rng([self.case.anatomy.texture_seed, 20])
         fat_suppressed = self.case.acquisition.fat_suppressed and series is Series.T1_POST
         table = signal_table(series, self.case.lesion, fat_suppressed=fat_suppressed, rng=rng)
@@ -76,10 +76,11 @@ class AnalyticScene:
 
     def lesion_share(self) -> FloatArray:
         """Share of tumor in each voxel of the sagittal grid, (z, y, x)."""
-        return self._sagittal.lesion_share
+        return self.sagittal_content.lesion_share
 
     @cached_property
-    def _sagittal(self) -> Content:
+    def sagittal_content(self) -> Content:
+        """What each voxel of the sagittal grid holds."""
         return self._content(self.grid(Series.T1_POST))
 
     @cached_property

@@ -13,7 +13,7 @@ import numpy as np
 import SimpleITK as sitk
 
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
-from nnunet_spine.preprocessing.van_leemput import MINIMUM_SIDE, check_thickness, estimate_field
+from nnunet_spine.preprocessing.van_leemput import MINIMUM_SIDE, check_volume, estimate_field
 from nnunet_spine.protocol import BiasMethod
 
 N4_SHRINK = 4
@@ -59,7 +59,7 @@ def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMet
     image = finite_float32(array)
     if method is BiasMethod.NONE or image.min() == image.max():
         return BiasCorrection(image, np.ones_like(image))
-    check_thickness(image)
+    check_volume(image, spacing_mm)
     if method is BiasMethod.VAN_LEEMPUT:
         field = estimate_field(image, spacing_mm).field
     else:

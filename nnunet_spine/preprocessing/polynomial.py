@@ -19,6 +19,11 @@ def exponents(order: int) -> tuple[tuple[int, int, int], ...]:
     return tuple(sorted((e for e in every if 0 < sum(e) <= order), key=lambda e: (sum(e), e)))
 
 
+def size(order: int) -> int:
+    """Number of products up to a total degree."""
+    return len(exponents(order))
+
+
 def axis_basis(positions: npt.NDArray[np.intp], length: int, order: int) -> FloatArray:
     """Legendre polynomials 0 to `order` at voxel positions, the axis being -1 to 1; shape (positions, order + 1)."""
     scaled = (2.0 * positions - (length - 1)) / max(length - 1, 1)
@@ -28,11 +33,13 @@ def axis_basis(positions: npt.NDArray[np.intp], length: int, order: int) -> Floa
 def design(
     indices: Sequence[npt.NDArray[np.intp]], shape: Sequence[int], order: int, where: npt.NDArray[np.bool_]
 ) -> FloatArray:
-    """Values of all products at the chosen samples; shape (samples, products)."""
+    """Values of all products at the chosen samples; shape (samples, products), each product's values together."""
     bases = [axis_basis(i, n, order) for i, n in zip(indices, shape, strict=True)]
     z, y, x = np.nonzero(where)
-    columns = [bases[0][z, i] * bases[1][y, j] * bases[2][x, k] for i, j, k in exponents(order)]
-    return np.stack(columns, axis=1)
+    values = np.empty((size(order), z.size))
+    for product, (i, j, k) in zip(values, exponents(order), strict=True):
+        product[:] = bases[0][z, i] * bases[1][y, j] * bases[2][x, k]
+    return values.T
 
 
 def evaluate(coefficients: FloatArray, shape: Sequence[int], order: int) -> npt.NDArray[np.float32]:

@@ -137,7 +137,7 @@ def test_the_course_of_the_canal() -> None:
 def test_a_sagittal_image_shows_all_of_a_spine(region: Region) -> None:
     case = next(case for case in COHORT if case.anatomy.region is region)
     scene = AnalyticScene(case)
-    shares = scene._sagittal.shares
+    shares = scene.sagittal_content.shares
     np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-5)
     for tissue in (Tissue.FAT, Tissue.MUSCLE, Tissue.CORTEX, Tissue.MARROW, Tissue.DISC, Tissue.CSF, Tissue.DURA):
         assert shares[tissue].sum() > 20, tissue.name
@@ -149,7 +149,7 @@ def test_series_of_one_grid_show_one_tumor_with_different_contrast() -> None:
     scene = AnalyticScene(case)
     tumor = scene.lesion_share() > 0.99
     post, pre, t2 = (scene.signal(series)[tumor].mean() for series in (Series.T1_POST, Series.T1_PRE, Series.T2))
-    cord = scene._sagittal.shares[Tissue.CORD] > 0.99
+    cord = scene.sagittal_content.shares[Tissue.CORD] > 0.99
     cord_pre = scene.signal(Series.T1_PRE)[cord].mean()
     assert post > 1.2 * pre
     assert pre == pytest.approx(cord_pre, rel=0.25)
