@@ -32,10 +32,7 @@ CLASSES = 8
 ORDERS = (0, 2, 3, 4)
 """Orders of the polynomial that compete; 0 is no field."""
 
-PRIOR_WEIGHT = 10.0
-"""Weight of the information from neighbours against the mixture's, which takes samples of one organ for independent."""
-
-LEAST_FIELD = 0.05
+LEAST_FIELD = 0.06
 """Least SD of the log-field in tissue; a weaker one is left alone, since slow anatomy gives as much without a field."""
 
 LEAST_SAMPLES = 100
@@ -153,7 +150,7 @@ def _estimate(
     confidence = _probability_of_field(contrasts)
     logs = np.log(samples.values[samples.tissue])
     basis = polynomial.design(samples.indices, shape, best.order, samples.tissue).T
-    fit = fit_mixture(logs, basis, Prior(best.shrunken, PRIOR_WEIGHT * best.precision), classes)
+    fit = fit_mixture(logs, basis, Prior(best.shrunken, best.precision), classes)
     stop = StopReason.CONVERGED if fit.converged else StopReason.MOST_ITERATIONS
     if best.order == 0:
         return FieldEstimate(np.ones(shape, np.float32), 0, fit, stop, share, 1.0, confidence)
