@@ -41,6 +41,19 @@ def fitted_shape(shape: Sequence[int], grid: Sequence[int]) -> tuple[int, int, i
     )
 
 
+def slice_axis(shape: Sequence[int], spacing_mm: Sequence[float]) -> int:
+    """Axis from slice to slice: that of the largest spacing, and of the fewest voxels where spacings are alike.
+
+    Parameters
+    ----------
+    shape
+        Voxels of a volume.
+    spacing_mm
+        Spacing in mm, in the same order; to 0.001 mm.
+    """
+    return max(range(len(shape)), key=lambda axis: (round(float(spacing_mm[axis]), 3), -shape[axis]))
+
+
 def pad_to_grid(array: npt.NDArray[np.generic], grid: Sequence[int], value: float = 0.0) -> npt.NDArray[np.generic]:
     """Pad the last three axes to the grid, the content centred, exactly as nnU-Net's predictor pads.
 

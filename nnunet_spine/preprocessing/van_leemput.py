@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
@@ -23,6 +23,7 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
 from nnunet_spine.preprocessing.contrasts import ContrastFit, fit_contrasts
 from nnunet_spine.preprocessing.foreground import Samples, sample
+from nnunet_spine.preprocessing.geometry import slice_axis
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.mixture import MixtureFit, Prior, fit_mixture
 
@@ -93,9 +94,9 @@ def estimate_field(
     Parameters
     ----------
     array
-        Intensities, shape (z, y, x); where the smallest is below 0, it is moved to 0.
+        Intensities, shape (z, y, x), slices along any axis; where the smallest is below 0, it is moved to 0.
     spacing_mm
-        Spacing (z, y, x), in mm.
+        Spacing in mm, in the array's order of axes.
     classes
         Classes of the mixture.
     orders
@@ -108,6 +109,13 @@ def estimate_field(
     """
     image = finite_float32(array)
     check_volume(image, spacing_mm)
+    axis = slice_axis(image.shape, spacing_mm)
+    spacing_mm = [spacing_mm[axis], *spacing_mm[:axis], *spacing_mm[axis + 1 :]]
+    estimate = _slices_first(np.moveaxis(image, axis, 0), spacing_mm, classes, orders)
+    return replace(estimate, field=np.moveaxis(estimate.field, 0, axis))
+
+
+def _slices_first(image: FloatArray, spacing_mm: Sequence[float], classes: int, orders: Sequence[int]) -> FieldEstimate:
     lowest = image.min()
     if lowest == image.max():
         return _identity(image, StopReason.CONSTANT, 0.0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_spine.errors import BadInput
-from nnunet_spine.preprocessing.geometry import fitted_shape, pad_to_grid
+from nnunet_spine.preprocessing.geometry import fitted_shape, pad_to_grid, slice_axis
 
 SIDES = st.integers(1, 400)
 
@@ -56,3 +56,17 @@ def test_padding_is_centred_the_odd_voxel_behind() -> None:
 def test_what_has_the_grids_size_is_unchanged() -> None:
     array = np.random.default_rng(0).random((1, 4, 5, 6))
     np.testing.assert_array_equal(pad_to_grid(array, (4, 5, 6)), array)
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing_mm", "axis"),
+    [
+        ((16, 256, 256), (4.0, 1.0, 1.0), 0),
+        ((256, 256, 16), (1.0, 1.0, 4.0), 2),
+        ((10, 200, 16), (1.0, 1.0, 4.0), 2),  # spacing before number
+        ((77, 76, 42), (1.0, 1.00001, 1.0), 2),  # alike to 0.001 mm: the fewest
+        ((20, 20, 20), (1.0, 1.0, 1.0), 0),
+    ],
+)
+def test_slices_run_along_the_largest_spacing_then_the_fewest_voxels(shape, spacing_mm, axis) -> None:
+    assert slice_axis(shape, spacing_mm) == axis

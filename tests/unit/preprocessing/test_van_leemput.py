@@ -10,7 +10,7 @@ from scipy import ndimage
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
 from nnunet_spine.preprocessing.foreground import sample
-from nnunet_spine.preprocessing.van_leemput import CLASSES, FieldEstimate, StopReason, estimate_field
+from nnunet_spine.preprocessing.van_leemput import CLASSES, LEAST_FIELD, FieldEstimate, StopReason, estimate_field
 
 SPACING = (4.0, 1.0, 1.0)
 SHAPE = (14, 128, 112)
@@ -104,6 +104,29 @@ def test_a_flip_flips_the_field(axis: int) -> None:
     image = taken(anatomy(2), smooth_field(0.6))
     field = estimate_field(image, SPACING).field
     close(estimate_field(np.flip(image, axis), SPACING), np.flip(field, axis))
+
+
+@pytest.mark.parametrize("axes", [(0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0)])
+def test_the_order_of_axes_does_not_matter(axes: tuple[int, int, int]) -> None:
+    image = taken(anatomy(2), smooth_field(0.6))
+    field = estimate_field(image, SPACING).field
+    turned = estimate_field(image.transpose(axes), [SPACING[axis] for axis in axes])
+    close(turned, field.transpose(axes))
+
+
+def test_a_field_too_weak_to_tell_from_anatomy_is_left_alone() -> None:
+    """The field's log has an SD of about 0.5 per unit of strength: 0.03 lies below the least, 0.3 above."""
+    signal = anatomy(1)
+    weak = np.log(smooth_field(0.03))[signal > 0].std()
+    assert weak < LEAST_FIELD < np.log(smooth_field(0.3))[signal > 0].std()
+    np.testing.assert_array_equal(estimate_field(taken(signal, smooth_field(0.03)), SPACING).field, 1.0)
+    assert estimate_field(taken(signal, smooth_field(0.3)), SPACING).order > 0
+
+
+@pytest.mark.parametrize("spacing", [(0.0, 1.0, 1.0), (np.nan, 1.0, 1.0), (4.0, -1.0, 1.0), (4.0, 1.0), (1, np.inf, 1)])
+def test_a_spacing_that_is_none(spacing: tuple[float, ...]) -> None:
+    with pytest.raises(BadInput, match="three numbers above 0"):
+        estimate_field(taken(anatomy(1), smooth_field(0.4)), spacing)
 
 
 @pytest.mark.parametrize(
