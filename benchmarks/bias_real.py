@@ -27,7 +27,7 @@ from nnunet_spine.preprocessing.foreground import sample
 from nnunet_spine.preprocessing.van_leemput import estimate_field
 
 LESION_OVER_CORD = 1.64
-SEEDS = (21, 22, 23, 24, 25)
+SEEDS = (31, 32, 33, 34, 35)
 Mask = npt.NDArray[np.bool_]
 
 

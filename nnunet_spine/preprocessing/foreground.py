@@ -17,7 +17,7 @@ LEAST_POWER = 0.3
 THICK_SLICES = 1.5
 """Slices are thick where the largest spacing is more than this many times the smallest."""
 
-MOST_SAMPLES = 5000
+MOST_SAMPLES = 4000
 """Beyond this the distance grows: more samples cost time and tell no more of a smooth field."""
 
 DARK_SHARE = 0.05
