@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -60,6 +61,16 @@ class Samples:
     noise_sigma: float
     threshold: float
 
+    @property
+    def logs(self) -> npt.NDArray[np.float64]:
+        """Log intensities in tissue, shape (tissue samples,)."""
+        return np.asarray(np.log(self.values[self.tissue]), np.float64)
+
+    def in_tissue(self, volume: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Values of a volume (z, y, x) at the tissue samples, in the order of `logs`."""
+        at_samples: npt.NDArray[np.float32] = volume[np.ix_(*self.indices)][self.tissue]
+        return at_samples
+
 
 def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero: float = 0.0) -> Samples:
     """Sample a volume on a coarse, centred grid and find tissue.
@@ -78,9 +89,11 @@ def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero:
     # float64: sums over neighbours must not overflow where the image uses the whole range of float32.
     neighbours = np.stack(
         [
-            image[np.ix_(indices[0], indices[1] + dy, indices[2] + dx)].astype(np.float64) - zero
-            for dy in (-1, 0, 1)
-            for dx in (-1, 0, 1)
+            image[np.ix_(*(places + offset for places, offset in zip(indices, offsets, strict=True)))].astype(
+                np.float64
+            )
+            - zero
+            for offsets in _in_plane_offsets(image.shape, spacing_mm)
         ]
     )
     # Rounded, so that equal means stay equal in whatever order they were summed, as after a flip.
@@ -97,6 +110,30 @@ def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero:
     return Samples((indices[0], indices[1], indices[2]), values, tissue, sigma, threshold)
 
 
+def through_plane_axis(shape: Sequence[int], spacing_mm: Sequence[float]) -> int:
+    """Axis that a volume's slices are across: that of thick slices, or else that on which it is thinnest.
+
+    Parameters
+    ----------
+    shape, spacing_mm
+        Of the volume, in one order of axes.
+    """
+    if _has_thick_slices(spacing_mm):
+        return int(np.argmax(spacing_mm))
+    return int(np.argmin(np.multiply(spacing_mm, shape)))
+
+
+def _in_plane_offsets(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[int, ...]]:
+    """Offsets (z, y, x) of a voxel's 3x3 neighbours in its slice, in whatever order the axes are stored."""
+    across = through_plane_axis(shape, spacing_mm)
+    steps = [(0,) if axis == across else (-1, 0, 1) for axis in range(3)]
+    return list(itertools.product(*steps))
+
+
+def _has_thick_slices(spacing_mm: Sequence[float]) -> bool:
+    return max(spacing_mm) > THICK_SLICES * min(spacing_mm)
+
+
 def _without_noise(
     neighbours: npt.NDArray[np.float64], values: npt.NDArray[np.float64], sigma: float
 ) -> npt.NDArray[np.float64]:
@@ -111,7 +148,7 @@ def _without_noise(
 
 def _strides(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
     wanted = np.full(3, SAMPLE_SPACING_MM, np.float64)
-    if max(spacing_mm) > THICK_SLICES * min(spacing_mm):
+    if _has_thick_slices(spacing_mm):
         # As many samples, but closer from slice to slice: the anatomy of neighbouring slices is alike.
         wanted *= 2 ** (1 / 3)
         wanted[int(np.argmax(spacing_mm))] /= 2

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnunet_spine.preprocessing.foreground import LEAST_POWER, MOST_SAMPLES, _centred, _without_noise, sample
+from nnunet_spine.preprocessing.foreground import (
+    LEAST_POWER,
+    MOST_SAMPLES,
+    _centred,
+    _without_noise,
+    sample,
+    through_plane_axis,
+)
 
 SPACING = (4.0, 1.0, 1.0)
 
@@ -89,3 +96,29 @@ def test_noise_never_takes_all() -> None:
 def test_thick_slices_are_sampled_more_densely() -> None:
     z, y, x = (i[1] - i[0] for i in sample(np.ones((30, 200, 200), np.float32), (4.0, 1.0, 1.0)).indices)
     assert z * 4.0 < y == x
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "axis"),
+    [
+        ((12, 64, 60), (4, 1, 1), 0),
+        ((64, 12, 60), (1, 4, 1), 1),
+        ((200, 64, 60), (4, 1, 1), 0),  # thick slices, however many
+        ((201, 257, 38), (1, 1, 1), 2),  # none are thick: across the thinnest side
+        ((77, 76, 42), (1, 1, 1.2), 2),
+    ],
+)
+def test_the_axis_that_slices_are_across(shape, spacing, axis) -> None:
+    assert through_plane_axis(shape, spacing) == axis
+
+
+@pytest.mark.parametrize("axes", [(0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
+@pytest.mark.parametrize("thickness", [4.0, 1.0])
+def test_samples_do_not_depend_on_the_order_of_axes(axes, thickness) -> None:
+    rng = np.random.default_rng(0)
+    image = np.hypot(*rng.normal(50, 20, (2, 14, 60, 50))).astype(np.float32)
+    spacing = (thickness, 1.0, 1.0)
+    plain = sample(image, spacing)
+    stored = sample(np.ascontiguousarray(image.transpose(axes)), [spacing[a] for a in axes])
+    np.testing.assert_allclose(stored.values, plain.values.transpose(axes), rtol=1e-6)
+    np.testing.assert_array_equal(stored.tissue, plain.tissue.transpose(axes))
