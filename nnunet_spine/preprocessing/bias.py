@@ -1,7 +1,7 @@
 """Bias-field correction by named methods.
 
 The field is multiplicative: measured image = true image x field. Correction
-divides by the estimated field.
+divides by the estimated field. Both count from the intensity of no signal.
 """
 
 from __future__ import annotations
@@ -12,8 +12,18 @@ from dataclasses import dataclass
 import numpy as np
 import SimpleITK as sitk
 
+from nnunet_spine.errors import BadInput
+from nnunet_spine.preprocessing.foreground import Samples, sample
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
-from nnunet_spine.preprocessing.van_leemput import MINIMUM_SIDE, check_volume, estimate_field
+from nnunet_spine.preprocessing.van_leemput import (
+    MINIMUM_SIDE,
+    FieldEstimate,
+    StopReason,
+    check_volume,
+    estimate_field,
+    no_field,
+    strength_of,
+)
 from nnunet_spine.protocol import BiasMethod
 
 N4_SHRINK = 4
@@ -25,18 +35,39 @@ N4_ITERATIONS = (50, 50, 50, 50)
 
 @dataclass(frozen=True, eq=False)
 class BiasCorrection:
-    """A corrected image and the field that was divided out.
+    """A corrected image, the field that was divided out, and what is known of it.
 
     Parameters
     ----------
     image
-        Corrected intensities, shape (z, y, x), float32.
+        Corrected intensities, shape (z, y, x), float32. Where nothing was divided out, these are the given ones.
     field
         Multiplicative field of the same shape, above 0, float32; 1 everywhere where nothing was done.
+    method
+        That was asked for.
+    zero
+        Intensity that counts as no signal: 0, or the smallest where that is below 0. Measured intensities are
+        (corrected - zero) x field + zero.
+    strength
+        95th over 5th percentile of the field in tissue.
+    samples
+        That the strength was taken from; None for the method `none` and a constant image.
+    estimate
+        What Van Leemput's method tells of its field; N4 tells nothing but the field.
     """
 
     image: FloatArray
     field: FloatArray
+    method: BiasMethod
+    zero: float = 0.0
+    strength: float = 1.0
+    samples: Samples | None = None
+    estimate: FieldEstimate | None = None
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether nothing was divided out."""
+        return bool((self.field == 1).all())
 
 
 def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMethod) -> BiasCorrection:
@@ -54,17 +85,36 @@ def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMet
     Raises
     ------
     BadInput
-        Where the image is not finite, or too small on an axis for the method.
+        Where the image is not finite, too small on an axis for the method, or so near the end of float32 that the
+        corrected image leaves it.
     """
     image = finite_float32(array)
-    if method is BiasMethod.NONE or image.min() == image.max():
-        return BiasCorrection(image, np.ones_like(image))
+    if method is BiasMethod.NONE:
+        return BiasCorrection(image, np.ones_like(image), method)
+    if image.min() == image.max():
+        nothing = no_field(image, StopReason.CONSTANT)
+        return BiasCorrection(image, nothing.field, method, estimate=nothing)
     check_volume(image, spacing_mm)
+    zero = min(float(image.min()), 0.0)
     if method is BiasMethod.VAN_LEEMPUT:
-        field = estimate_field(image, spacing_mm).field
-    else:
-        field = _n4_field(image - min(image.min(), np.float32(0)), spacing_mm)
-    return BiasCorrection(image / field, field)
+        found = estimate_field(image, spacing_mm)
+        corrected = _divided(image, found.field, zero) if found.order else image
+        return BiasCorrection(corrected, found.field, method, zero, found.strength, found.samples, found)
+    field = _n4_field(image - np.float32(zero), spacing_mm)
+    samples = sample(image, spacing_mm, zero=zero)
+    strength = strength_of(np.log(samples.in_tissue(field)))
+    return BiasCorrection(_divided(image, field, zero), field, method, zero, strength, samples)
+
+
+def _divided(image: FloatArray, field: FloatArray, zero: float) -> FloatArray:
+    with np.errstate(over="ignore"):
+        corrected = image / field if zero == 0 else (image - np.float32(zero)) / field + np.float32(zero)
+    if not np.isfinite(corrected).all():
+        raise BadInput(
+            f"The image reaches {float(image.max()):.3g}, so near the end of float32 that its correction leaves it. "
+            "Scale the image down."
+        )
+    return corrected
 
 
 def _n4_field(image: FloatArray, spacing_mm: Sequence[float]) -> FloatArray:

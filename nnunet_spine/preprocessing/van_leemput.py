@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
+import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
@@ -60,8 +61,8 @@ class FieldEstimate:
     order
         Of its polynomial; 0 where no field was found, or one weaker than `LEAST_FIELD`: the field is then 1.
     fit
-        Coefficients of the log-field (by `polynomial.exponents`), classes and posteriors; None where nothing was
-        estimated.
+        Coefficients of the log-field (by `polynomial.exponents`), posteriors, and classes of the corrected samples'
+        log intensities; None where nothing was estimated.
     stop
         Why it ended.
     tissue_share
@@ -70,6 +71,10 @@ class FieldEstimate:
         95th over 5th percentile of the field in tissue.
     confidence
         Probability that there is a field at all, by the evidence; near 0 there is nothing to correct.
+    fitted_strength
+        Strength of the fitted field, also where it was left alone for being weak.
+    samples
+        That it was estimated from; None for a constant image.
     """
 
     field: FloatArray
@@ -79,6 +84,8 @@ class FieldEstimate:
     tissue_share: float
     strength: float
     confidence: float
+    fitted_strength: float = 1.0
+    samples: Samples | None = None
 
     @property
     def iterations(self) -> int:
@@ -118,11 +125,11 @@ def estimate_field(
 def _slices_first(image: FloatArray, spacing_mm: Sequence[float], classes: int, orders: Sequence[int]) -> FieldEstimate:
     lowest = image.min()
     if lowest == image.max():
-        return _identity(image, StopReason.CONSTANT, 0.0)
+        return no_field(image, StopReason.CONSTANT)
     samples = sample(image, spacing_mm, zero=min(float(lowest), 0.0))
     share = float(samples.tissue.mean())
     if samples.tissue.sum() < LEAST_SAMPLES:
-        return _identity(image, StopReason.NO_TISSUE, share)
+        return replace(no_field(image, StopReason.NO_TISSUE), tissue_share=share, samples=samples)
     contrasts = fit_contrasts(samples, image.shape, spacing_mm, orders)
     return _estimate(image.shape, samples, contrasts, share, classes)
 
@@ -138,7 +145,7 @@ def check_volume(image: FloatArray, spacing_mm: Sequence[float]) -> None:
     if image.ndim != 3 or min(image.shape) < MINIMUM_SIDE:
         raise BadInput(
             f"A volume of {image.shape} (z, y, x) is too thin for bias-field correction: at least {MINIMUM_SIDE} "
-            "voxels on each of three axes are needed. Leave the case out, or plan with `--bias none`."
+            "voxels on each of three axes are needed. Leave the case out, or choose the bias method `none`."
         )
     if len(spacing_mm) != 3 or not all(0 < float(s) < math.inf for s in spacing_mm):
         raise BadInput(
@@ -147,8 +154,9 @@ def check_volume(image: FloatArray, spacing_mm: Sequence[float]) -> None:
         )
 
 
-def _identity(image: FloatArray, stop: StopReason, share: float) -> FieldEstimate:
-    return FieldEstimate(np.ones(image.shape, np.float32), 0, None, stop, share, 1.0, 0.0)
+def no_field(image: FloatArray, stop: StopReason) -> FieldEstimate:
+    """What is told of an image in which nothing could be estimated."""
+    return FieldEstimate(np.ones(image.shape, np.float32), 0, None, stop, 0.0, 1.0, 0.0)
 
 
 def _estimate(
@@ -156,20 +164,28 @@ def _estimate(
 ) -> FieldEstimate:
     best = max(contrasts, key=lambda fit: fit.evidence)
     confidence = _probability_of_field(contrasts)
-    logs = np.log(samples.values[samples.tissue])
     basis = polynomial.design(samples.indices, shape, best.order, samples.tissue).T
-    fit = fit_mixture(logs, basis, Prior(best.shrunken, best.precision), classes)
+    fit = fit_mixture(samples.logs, basis, Prior(best.shrunken, best.precision), classes)
     stop = StopReason.CONVERGED if fit.converged else StopReason.MOST_ITERATIONS
-    if best.order == 0:
-        return FieldEstimate(np.ones(shape, np.float32), 0, fit, stop, share, 1.0, confidence)
     at_samples = fit.coefficients @ basis
-    if at_samples.std() < LEAST_FIELD:
-        return FieldEstimate(np.ones(shape, np.float32), 0, fit, stop, share, 1.0, confidence)
-    low, high = np.percentile(at_samples, (5, 95))
+    mean = at_samples.mean()
+    fit = replace(fit, classes=replace(fit.classes, means=fit.classes.means + mean))
+    strength = strength_of(at_samples)
+    if best.order == 0 or at_samples.std() < LEAST_FIELD:
+        ones = np.ones(shape, np.float32)
+        return FieldEstimate(ones, 0, fit, stop, share, 1.0, confidence, strength, samples)
     field = polynomial.evaluate(fit.coefficients, shape, best.order)
-    field -= np.float32(at_samples.mean())
+    field -= np.float32(mean)
     np.exp(field, out=field)
-    return FieldEstimate(field, best.order, fit, stop, share, float(np.exp(high - low)), confidence)
+    return FieldEstimate(field, best.order, fit, stop, share, strength, confidence, strength, samples)
+
+
+def strength_of(log_field: npt.NDArray[np.floating]) -> float:
+    """95th over 5th percentile of a field, given by its logarithm in tissue; 1 where there is no tissue."""
+    if not log_field.size:
+        return 1.0
+    low, high = np.percentile(log_field, (5, 95))
+    return float(np.exp(high - low))
 
 
 def _probability_of_field(contrasts: Sequence[ContrastFit]) -> float:

@@ -108,3 +108,68 @@ def test_settings_come_back_from_json() -> None:
     for broken in ({}, {**settings.as_json(), "bias_method": "magic"}, {**settings.as_json(), "blur": 1}):
         with pytest.raises(BadInput, match="Run `nnunet-spine plan` again"):
             IntensitySettings.from_json(broken)
+
+
+def strength_by_hand(field: np.ndarray, inside: np.ndarray) -> float:
+    return float(np.percentile(field[inside], 95) / np.percentile(field[inside], 5))
+
+
+@pytest.mark.parametrize("method", [BiasMethod.VAN_LEEMPUT, BiasMethod.N4])
+def test_the_strength_is_that_of_the_true_field_in_tissue(method: BiasMethod) -> None:
+    image, field = phantom()
+    correction = correct_bias(image, SPACING, method)
+    assert correction.strength == pytest.approx(strength_by_hand(field, image > 20), rel=0.15)
+    assert correction.strength == pytest.approx(strength_by_hand(correction.field, image > 20), rel=0.1)
+
+
+def test_what_the_method_knows_is_carried_on() -> None:
+    image, _ = phantom()
+    correction = correct_bias(image, SPACING, BiasMethod.VAN_LEEMPUT)
+    estimate = correction.estimate
+    assert estimate is not None
+    assert correction.samples is estimate.samples
+    assert correction.field is estimate.field
+    assert estimate.confidence > 0.95
+    assert not correction.is_identity
+    n4 = correct_bias(image, SPACING, BiasMethod.N4)
+    assert n4.estimate is None
+    assert n4.samples is not None
+
+
+def test_the_fitted_classes_are_those_of_the_corrected_samples() -> None:
+    image, _ = phantom()
+    estimate = correct_bias(image, SPACING, BiasMethod.VAN_LEEMPUT).estimate
+    assert estimate is not None
+    assert estimate.fit is not None
+    assert estimate.samples is not None
+    corrected = estimate.samples.logs - np.log(estimate.samples.in_tissue(estimate.field))
+    classes = estimate.fit.classes
+    assert classes.weights @ classes.means == pytest.approx(corrected.mean(), abs=0.01)
+
+
+@pytest.mark.parametrize("method", [BiasMethod.VAN_LEEMPUT, BiasMethod.N4])
+def test_an_offset_moves_the_corrected_image_alone(method: BiasMethod) -> None:
+    image, _ = phantom()
+    image -= image.min()
+    plain, moved = (correct_bias(image - offset, SPACING, method) for offset in (0, 512))  # exact in float32 of 1/8192
+    assert moved.zero == -512
+    np.testing.assert_allclose(moved.image + 512, plain.image, atol=0.05)
+    np.testing.assert_allclose((moved.image + 512) * moved.field - 512, image - 512, atol=1e-3)
+
+
+def test_a_weak_field_is_left_alone_bit_for_bit() -> None:
+    image, field = phantom()
+    weak = (image / field**0.9).astype(np.float32) - 3  # negative values, too
+    correction = correct_bias(weak, SPACING, BiasMethod.VAN_LEEMPUT)
+    assert correction.is_identity
+    assert correction.image.tobytes() == weak.tobytes()
+    assert correction.strength == 1
+    assert correction.estimate is not None
+    assert 1 < correction.estimate.fitted_strength < 1.17
+
+
+def test_what_leaves_float32_is_refused() -> None:
+    image, _ = phantom()
+    image[:, 30:34, 2:6] = image.max()  # bright where the field is weak
+    with pytest.raises(BadInput, match="near the end of float32"):
+        correct_bias(image / image.max() * np.float32(3.4e38), SPACING, BiasMethod.VAN_LEEMPUT)
