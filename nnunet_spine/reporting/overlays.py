@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from nnunet_spine.evaluation.results import CaseResult
 from nnunet_spine.images import Volume, read_volume
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.reporting import panels
+from nnunet_spine.reporting.page import embedded
 
 Mask = npt.NDArray[np.bool_]
 _CHANNEL_SUFFIX = "_0000"
@@ -166,7 +166,7 @@ class _Drawing:
         shown = [self._prediction(key, index) for key in self.predictions]
         return SliceView(
             caption=f"Slice {index + 1} of {len(self.image.array)}: largest area of {' and '.join(why)}",
-            picture=base64.b64encode(png).decode("ascii"),
+            picture=embedded(png),
             width_mm=round(width, 1),
             height_mm=round(height, 1),
             panels=(*shown, self._annotation(index)),

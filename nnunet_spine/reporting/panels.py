@@ -88,13 +88,18 @@ def grey_png(plane: npt.NDArray[Any], low: float, high: float) -> bytes:
     scaled = np.clip((plane.astype(np.float32) - low) / max(high - low, 1e-12), 0, 1)
     levels = np.rint(np.rint(scaled * (GREY_LEVELS - 1)) * 255 / (GREY_LEVELS - 1))
     picture = Image.fromarray(levels.astype(np.uint8))
-    factor = LONGEST_SIDE_PIXELS / max(picture.size)
-    if factor < 1:
-        size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
-        picture = picture.resize(size, Image.Resampling.BOX)
     stream = io.BytesIO()
-    picture.save(stream, format="PNG", optimize=True)
+    fitted(picture, Image.Resampling.BOX).save(stream, format="PNG", optimize=True)
     return stream.getvalue()
+
+
+def fitted(picture: Image.Image, resampling: Image.Resampling) -> Image.Image:
+    """The picture, scaled down to `LONGEST_SIDE_PIXELS` where it is larger."""
+    factor = LONGEST_SIDE_PIXELS / max(picture.size)
+    if factor >= 1:
+        return picture
+    size = (max(1, round(picture.width * factor)), max(1, round(picture.height * factor)))
+    return picture.resize(size, resampling)
 
 
 def grey_range(array: npt.NDArray[Any]) -> tuple[float, float]:

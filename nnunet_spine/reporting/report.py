@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation import source_deck, tables
@@ -18,8 +15,10 @@ from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
 from nnunet_spine.files import write_text
 from nnunet_spine.manifest import versions
+from nnunet_spine.reporting.figures import DARK, LIGHT, MODEL_COLOURS, Theme
 from nnunet_spine.reporting.overlays import OverlayInput, draw_all, find_images
-from nnunet_spine.reporting.strip_plot import DARK, LIGHT, MODEL_COLOURS, Theme, strip_plot_png
+from nnunet_spine.reporting.page import embedded, render
+from nnunet_spine.reporting.strip_plot import strip_plot_png
 
 TEMPLATE = "report.html.j2"
 
@@ -92,11 +91,8 @@ def write_report(
     """
     keyed = _keyed(models)
     evaluations = {key: model.evaluation for key, model in keyed.items()}
-    environment = Environment(
-        loader=PackageLoader("nnunet_spine.reporting"), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
-    page = environment.get_template(TEMPLATE).render(
+    page = render(
+        TEMPLATE,
         title=title,
         notes=list(notes),
         models=[_model_content(key, model, departures.get(model.label)) for key, model in keyed.items()],
@@ -145,7 +141,7 @@ def _comparison_content(comparison: Comparison) -> dict[str, Any]:
 
 
 def _plot(evaluations: Mapping[str, Evaluation], theme: Theme) -> str:
-    return base64.b64encode(strip_plot_png(evaluations, theme)).decode("ascii")
+    return embedded(strip_plot_png(evaluations, theme))
 
 
 def _cases_content(keyed: Mapping[str, ReportModel], images: Path, references: Path) -> list[dict[str, Any]]:

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
-
-MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Of the Okabe-Ito palette, which those with a colour vision deficiency can tell apart."""
+from nnunet_spine.reporting.figures import MODEL_COLOURS, Theme, blank_figure, figure_png
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 _BIN = 0.04
 _SIZE_INCHES = (5.6, 3.4)
-_DOTS_PER_INCH = 180
-
-
-@dataclass(frozen=True)
-class Theme:
-    """Colours of the plot besides the models'."""
-
-    ink: str
-    grid: str
-    background: str
 
 
 @dataclass(frozen=True)
@@ -36,10 +21,6 @@ class Style:
 
     colour: str
     marker: str
-
-
-LIGHT = Theme("#1f2428", "#d5dade", "#ffffff")
-DARK = Theme("#e6e9ec", "#3d444b", "#1b1f23")
 
 
 def strip_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
@@ -52,8 +33,7 @@ def strip_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
     theme
         Colours.
     """
-    figure = Figure(figsize=_SIZE_INCHES, dpi=_DOTS_PER_INCH, layout="constrained", facecolor=theme.background)
-    FigureCanvasAgg(figure)
+    figure = blank_figure(_SIZE_INCHES, theme)
     axes = figure.add_subplot(facecolor=theme.background)
     folds = sorted({k for evaluation in models.values() for k in evaluation.fold_numbers})
     width = 0.8 / len(models)
@@ -64,9 +44,7 @@ def strip_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
             centre = place - 0.4 + (i + 0.5) * width
             _draw_strip(axes, centre, width, [r for r in evaluation.results if r.fold == fold], style)
     _dress(axes, folds, theme, with_legend=len(models) > 1)
-    stream = io.BytesIO()
-    figure.savefig(stream, format="png", metadata={"Software": None})
-    return stream.getvalue()
+    return figure_png(figure)
 
 
 def swarm(values: Sequence[float], width: float) -> list[float]:

@@ -5,7 +5,8 @@ from PIL import Image
 
 from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
-from nnunet_spine.reporting.strip_plot import DARK, LIGHT, strip_plot_png, swarm
+from nnunet_spine.reporting.figures import DARK, LIGHT
+from nnunet_spine.reporting.strip_plot import strip_plot_png, swarm
 
 
 def evaluation(*dices: float | None) -> Evaluation:

@@ -1,0 +1,41 @@
+"""What the report's plots have in common: colours, light and dark; an empty figure; its PNG."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+"""Of the Okabe-Ito palette, which those with a colour vision deficiency can tell apart."""
+
+_DOTS_PER_INCH = 180
+
+
+@dataclass(frozen=True)
+class Theme:
+    """Colours of a plot besides the data's."""
+
+    ink: str
+    grid: str
+    background: str
+
+
+LIGHT = Theme("#1f2428", "#d5dade", "#ffffff")
+DARK = Theme("#e6e9ec", "#3d444b", "#1b1f23")
+
+
+def blank_figure(size_inches: tuple[float, float], theme: Theme) -> Figure:
+    """Figure without axes, width x height in inches."""
+    figure = Figure(figsize=size_inches, dpi=_DOTS_PER_INCH, layout="constrained", facecolor=theme.background)
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def figure_png(figure: Figure) -> bytes:
+    """PNG of a figure; equal figures give equal bytes."""
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
