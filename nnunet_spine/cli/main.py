@@ -22,12 +22,13 @@ COMMANDS = (
     "predict",
     "evaluate",
     "compare",
+    "correct-bias",
     "demo",
     "env",
     "exec",
     "info",
 )
-"""Sub-commands in the order of the work; each is a module `nnunet_spine.cli.NAME` (`exec_` for exec)."""
+"""Sub-commands in the order of the work; each is a module `nnunet_spine.cli.NAME`, with _ for - (`exec_` for exec)."""
 
 INTERRUPTED = 130
 
@@ -42,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"nnunet-spine {__version__}")
     subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for name in COMMANDS:
-        module = importlib.import_module(f"nnunet_spine.cli.{name if name != 'exec' else 'exec_'}")
+        module = importlib.import_module(f"nnunet_spine.cli.{name.replace('-', '_') if name != 'exec' else 'exec_'}")
         module.add_subparser(subparsers)
     return parser
 
