@@ -89,7 +89,7 @@ def test_a_volume_is_corrected_on_its_own_grid(
     row = printed.out.splitlines()[2].split()
     assert row[0] == f"case{suffix}"
     low, high = np.percentile(true_field()[inside], (5, 95))
-    assert float(row[1].removeprefix("x")) == pytest.approx(high / low, rel=0.07)
+    assert float(row[1].removeprefix("x")) == pytest.approx(high / low, rel=0.12)
     assert (row[2], row[5]) == (">0.99", "converged")
     assert max(map(len, printed.out.splitlines())) <= 80
 

@@ -8,7 +8,7 @@ import pytest
 from nnunet_spine.preprocessing.advice import Advice, Concern, findings
 from nnunet_spine.preprocessing.bias import BiasCorrection
 from nnunet_spine.preprocessing.foreground import Samples
-from nnunet_spine.preprocessing.van_leemput import FieldEstimate, StopReason
+from nnunet_spine.preprocessing.van_leemput import LEAST_FIELD, FieldEstimate, StopReason
 from nnunet_spine.protocol import BiasMethod
 
 SHAPE = (8, 8, 8)
@@ -48,7 +48,7 @@ def test_no_field_and_a_weak_one_are_told_apart() -> None:
     assert concerns(none) == [Concern.NO_FIELD]
     assert concerns(weak) == [Concern.WEAK_FIELD]
     assert "x1.12" in findings(weak).advice[0].text
-    assert "5 %" in findings(weak).advice[0].text
+    assert f"{100 * LEAST_FIELD:.0f} %" in findings(weak).advice[0].text
     for correction in (none, weak):
         assert not findings(correction).changed
         assert findings(correction).advice[0].text.endswith("the image is unchanged")
