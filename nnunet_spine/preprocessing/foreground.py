@@ -9,6 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_spine.preprocessing.geometry import slice_axis
+
 SAMPLE_SPACING_MM = 4.5
 """Wanted distance of samples: fields are smooth over centimetres."""
 
@@ -46,7 +48,7 @@ class Samples:
     indices
         Positions along z, y and x, in voxels.
     values
-        Mean of the 3x3 neighbours in the plane, shape (nz, ny, nx); in tissue, what noise adds is taken off.
+        Mean of the 3x3 neighbours in the slice, shape (nz, ny, nx); in tissue, what noise adds is taken off.
     tissue
         Whether a sample is tissue, the same shape.
     noise_sigma
@@ -89,11 +91,8 @@ def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero:
     # float64: sums over neighbours must not overflow where the image uses the whole range of float32.
     neighbours = np.stack(
         [
-            image[np.ix_(*(places + offset for places, offset in zip(indices, offsets, strict=True)))].astype(
-                np.float64
-            )
-            - zero
-            for offsets in _in_plane_offsets(image.shape, spacing_mm)
+            image[np.ix_(indices[0] + dz, indices[1] + dy, indices[2] + dx)].astype(np.float64) - zero
+            for dz, dy, dx in _in_plane_offsets(image.shape, spacing_mm)
         ]
     )
     # Rounded, so that equal means stay equal in whatever order they were summed, as after a flip.
@@ -110,28 +109,11 @@ def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero:
     return Samples((indices[0], indices[1], indices[2]), values, tissue, sigma, threshold)
 
 
-def through_plane_axis(shape: Sequence[int], spacing_mm: Sequence[float]) -> int:
-    """Axis that a volume's slices are across: that of thick slices, or else that on which it is thinnest.
-
-    Parameters
-    ----------
-    shape, spacing_mm
-        Of the volume, in one order of axes.
-    """
-    if _has_thick_slices(spacing_mm):
-        return int(np.argmax(spacing_mm))
-    return int(np.argmin(np.multiply(spacing_mm, shape)))
-
-
-def _in_plane_offsets(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[int, ...]]:
+def _in_plane_offsets(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[int, int, int]]:
     """Offsets (z, y, x) of a voxel's 3x3 neighbours in its slice, in whatever order the axes are stored."""
-    across = through_plane_axis(shape, spacing_mm)
-    steps = [(0,) if axis == across else (-1, 0, 1) for axis in range(3)]
-    return list(itertools.product(*steps))
-
-
-def _has_thick_slices(spacing_mm: Sequence[float]) -> bool:
-    return max(spacing_mm) > THICK_SLICES * min(spacing_mm)
+    across = slice_axis(shape, spacing_mm)
+    z, y, x = ((0,) if axis == across else (-1, 0, 1) for axis in range(3))
+    return list(itertools.product(z, y, x))
 
 
 def _without_noise(
@@ -148,7 +130,7 @@ def _without_noise(
 
 def _strides(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
     wanted = np.full(3, SAMPLE_SPACING_MM, np.float64)
-    if _has_thick_slices(spacing_mm):
+    if max(spacing_mm) > THICK_SLICES * min(spacing_mm):
         # As many samples, but closer from slice to slice: the anatomy of neighbouring slices is alike.
         wanted *= 2 ** (1 / 3)
         wanted[int(np.argmax(spacing_mm))] /= 2

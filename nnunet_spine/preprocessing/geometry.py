@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from acvl_utils.cropping_and_padding.padding import pad_nd_image
 
 from nnunet_spine.errors import BadInput
 
@@ -66,5 +65,7 @@ def pad_to_grid(array: npt.NDArray[np.generic], grid: Sequence[int], value: floa
     value
         Intensity of the padding.
     """
+    from acvl_utils.cropping_and_padding.padding import pad_nd_image  # imports torch, which little else here needs
+
     padded: npt.NDArray[np.generic] = pad_nd_image(array, tuple(grid), "constant", {"constant_values": value})
     return padded

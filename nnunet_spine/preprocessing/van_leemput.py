@@ -24,7 +24,6 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
 from nnunet_spine.preprocessing.contrasts import ContrastFit, fit_contrasts
 from nnunet_spine.preprocessing.foreground import Samples, sample
-from nnunet_spine.preprocessing.geometry import slice_axis
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.mixture import MixtureFit, Prior, fit_mixture
 
@@ -116,13 +115,6 @@ def estimate_field(
     """
     image = finite_float32(array)
     check_volume(image, spacing_mm)
-    axis = slice_axis(image.shape, spacing_mm)
-    spacing_mm = [spacing_mm[axis], *spacing_mm[:axis], *spacing_mm[axis + 1 :]]
-    estimate = _slices_first(np.moveaxis(image, axis, 0), spacing_mm, classes, orders)
-    return replace(estimate, field=np.moveaxis(estimate.field, 0, axis))
-
-
-def _slices_first(image: FloatArray, spacing_mm: Sequence[float], classes: int, orders: Sequence[int]) -> FieldEstimate:
     lowest = image.min()
     if lowest == image.max():
         return no_field(image, StopReason.CONSTANT)

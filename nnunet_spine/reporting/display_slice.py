@@ -10,7 +10,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_spine.images import SAGITTAL_ORIENTATION, Geometry, Volume, reorient
-from nnunet_spine.preprocessing.foreground import through_plane_axis
+from nnunet_spine.preprocessing.geometry import slice_axis
 
 PLANES = {
     "R": ("sagittal", SAGITTAL_ORIENTATION),
@@ -60,7 +60,7 @@ class DisplaySlice:
 
 def middle_slice(geometry: Geometry) -> DisplaySlice:
     """The middle slice across the axis of thick slices, or else across the axis on which the volume is thinnest."""
-    axis = through_plane_axis(geometry.shape_zyx, geometry.spacing_zyx_mm)
+    axis = slice_axis(geometry.shape_zyx, geometry.spacing_zyx_mm)
     pointing = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)[2 - axis]
     size = [1 if n == 2 - axis else length for n, length in enumerate(geometry.size_xyz)]
     alone = replace(geometry, size_xyz=(size[0], size[1], size[2]))

@@ -337,7 +337,7 @@ def test_the_command_itself_keeps_its_streams_apart(tmp_path: Path) -> None:
     assert "\x1b" not in done.stdout
 
 
-def test_without_pictures_no_plotting_and_never_torch(tmp_path: Path) -> None:
+def test_correcting_imports_no_torch(tmp_path: Path) -> None:
     source = write(tmp_path / "a.mha", measured(true_field()))
     code = (
         "import sys; from nnunet_spine.cli.main import main;"

@@ -175,3 +175,15 @@ def test_what_leaves_float32_is_refused() -> None:
     image[:, 30:34, 2:6] = image.max()  # bright where the field is weak
     with pytest.raises(BadInput, match="near the end of float32"):
         correct_bias(image / image.max() * np.float32(3.4e38), SPACING, BiasMethod.VAN_LEEMPUT)
+
+
+@pytest.mark.parametrize("axes", [(0, 1, 2), (1, 2, 0), (2, 0, 1)])
+def test_the_samples_lie_in_the_array_as_it_is_stored(axes: tuple[int, ...]) -> None:
+    image, _ = phantom()
+    stored, spacing = image.transpose(axes), [SPACING[axis] for axis in axes]
+    correction = correct_bias(stored, spacing, BiasMethod.VAN_LEEMPUT)
+    assert correction.samples is not None
+    # Tissue has 70 and more; a few samples of air are taken for tissue, since its noise is not Rician here.
+    assert (correction.samples.in_tissue(stored) > 20).mean() > 0.8 > 0.7 > (image > 20).mean()
+    low, high = np.percentile(np.log(correction.samples.in_tissue(correction.field)), (5, 95))
+    assert correction.strength == pytest.approx(np.exp(high - low), rel=1e-4)

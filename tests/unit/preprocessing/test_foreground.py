@@ -11,7 +11,6 @@ from nnunet_spine.preprocessing.foreground import (
     _centred,
     _without_noise,
     sample,
-    through_plane_axis,
 )
 
 SPACING = (4.0, 1.0, 1.0)
@@ -96,20 +95,6 @@ def test_noise_never_takes_all() -> None:
 def test_thick_slices_are_sampled_more_densely() -> None:
     z, y, x = (i[1] - i[0] for i in sample(np.ones((30, 200, 200), np.float32), (4.0, 1.0, 1.0)).indices)
     assert z * 4.0 < y == x
-
-
-@pytest.mark.parametrize(
-    ("shape", "spacing", "axis"),
-    [
-        ((12, 64, 60), (4, 1, 1), 0),
-        ((64, 12, 60), (1, 4, 1), 1),
-        ((200, 64, 60), (4, 1, 1), 0),  # thick slices, however many
-        ((201, 257, 38), (1, 1, 1), 2),  # none are thick: across the thinnest side
-        ((77, 76, 42), (1, 1, 1.2), 2),
-    ],
-)
-def test_the_axis_that_slices_are_across(shape, spacing, axis) -> None:
-    assert through_plane_axis(shape, spacing) == axis
 
 
 @pytest.mark.parametrize("axes", [(0, 2, 1), (1, 0, 2), (2, 1, 0), (1, 2, 0)])
