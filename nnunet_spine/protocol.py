@@ -64,7 +64,9 @@ class Protocol:
     )
     gamma: float = _value(0.7, Origin.OURS, "the formula is documented, its exponent is not; 1.0 switches it off")
     bias_method: BiasMethod = _value(
-        BiasMethod.N4, Origin.OURS, "the step is documented (citing Van Leemput 1999), a program for it is not"
+        BiasMethod.VAN_LEEMPUT,
+        Origin.OURS,
+        "the step is documented, citing Van Leemput 1999; that the cited method is what was run is our reading",
     )
     scale_minimum: float = _value(0.0, Origin.DOCUMENTED, f"{_PREPROCESSING}: step 3")
     scale_maximum: float = _value(1.0, Origin.DOCUMENTED, f"{_PREPROCESSING}: step 3")

@@ -42,6 +42,11 @@ def test_a_name_that_is_no_value_is_an_error() -> None:
         departures({"dropout": 0.1})
 
 
+def test_the_bias_method_is_the_one_that_the_deck_cites() -> None:
+    assert PROTOCOL.bias_method is BiasMethod.VAN_LEEMPUT
+    assert departures({"bias_method": "n4"})[0].describe() == "bias_method: n4 instead of van_leemput (ours)"
+
+
 def test_closed_sets_have_their_values() -> None:
     assert [m.value for m in BiasMethod] == ["van_leemput", "n4", "none"]
     assert [m.value for m in Augmentation] == ["none", "nnU-Net", "RandBiasField"]
