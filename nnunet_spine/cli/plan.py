@@ -64,17 +64,27 @@ def _summary(planned: Planned) -> dict[str, Any]:
     }
 
 
+def _shown(key: str, value: Any) -> str | None:
+    """A planned value for a reader; None where it is too long to be shown."""
+    if key == "patch_size":
+        return "x".join(map(str, value))
+    if key == "spacing":
+        return " x ".join(f"{v:.2f}" for v in value) + " mm"
+    if key == "bias_field.orders":
+        return ", ".join(map(str, value))
+    return None if value is None or isinstance(value, dict | list) else str(value)
+
+
 def _show(planned: Planned, dataset: str) -> None:
+    from nnunet_spine.nnunet.configuration import SETTINGS_KEY
     from nnunet_spine.nnunet.environment import CONFIGURATION
     from nnunet_spine.nnunet.planner import DEPARTURES_KEY, REASONS_KEY
 
     configuration = planned.plans["configurations"][CONFIGURATION]
+    values = {**configuration, **{f"bias_field.{k}": v for k, v in configuration[SETTINGS_KEY]["bias_field"].items()}}
     for key, reason in planned.plans[REASONS_KEY].items():
-        value = configuration.get(key)
-        shown = "x".join(map(str, value)) if key == "patch_size" else value
-        if isinstance(value, list) and key == "spacing":
-            shown = " x ".join(f"{v:.2f}" for v in value) + " mm"
-        if not isinstance(shown, dict | list) and shown is not None:
+        shown = _shown(key, values.get(key))
+        if shown is not None:
             print_paragraph(f"{key} {shown}: {reason}")
     for departure in planned.plans[DEPARTURES_KEY]:
         print_paragraph(f"departure from the protocol: {departure}")

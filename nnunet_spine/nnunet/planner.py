@@ -17,6 +17,7 @@ from nnunet_spine.networks.memory import training_bytes
 from nnunet_spine.networks.unet import NETWORK_CLASS, architecture_arguments
 from nnunet_spine.nnunet.configuration import PREPROCESSOR_NAME, SETTINGS_KEY
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME
+from nnunet_spine.nnunet.field_choice import FieldChoice, choose_field_settings
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB, Derived, derive
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.protocol import PROTOCOL, Protocol, departures
@@ -39,7 +40,7 @@ class SpinePlanner(ExperimentPlanner):
     plans_name
         Name of the plans file, without suffix.
     settings
-        Intensity settings; by default the protocol's.
+        Intensity settings; by default the protocol's. How the bias field is estimated is chosen here.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class SpinePlanner(ExperimentPlanner):
             dataset_name_or_id, gpu_memory_target_in_gb, PREPROCESSOR_NAME, plans_name, suppress_transpose=True
         )
         self.settings = settings or IntensitySettings()
-        self.protocol: Protocol = replace(PROTOCOL, **self.settings.as_json())
+        self.protocol: Protocol = replace(PROTOCOL, **self.settings.protocol_values())
 
     @property
     def folder(self) -> Path:
@@ -66,6 +67,8 @@ class SpinePlanner(ExperimentPlanner):
     def plan_experiment(self) -> dict[str, Any]:
         """Derive the plans, write them, and return them."""
         derived = self._derive()
+        chosen = self._choose_field()
+        self.settings = replace(self.settings, bias_field=chosen.settings)
         self.plans = {
             "dataset_name": self.dataset_name,
             "plans_name": self.plans_identifier,
@@ -82,8 +85,8 @@ class SpinePlanner(ExperimentPlanner):
             "foreground_intensity_properties_per_channel": self.dataset_fingerprint[
                 "foreground_intensity_properties_per_channel"
             ],
-            REASONS_KEY: self._reasons(derived),
-            DEPARTURES_KEY: [d.describe() for d in departures(self.settings.as_json())],
+            REASONS_KEY: {**self._reasons(derived), **chosen.reasons},
+            DEPARTURES_KEY: [d.describe() for d in departures(self.settings.protocol_values())],
         }
         write_json(self.folder / f"{self.plans_identifier}.json", self.plans)
         shutil.copy(Path(self.raw_dataset_folder) / "dataset.json", self.folder / "dataset.json")
@@ -124,6 +127,10 @@ class SpinePlanner(ExperimentPlanner):
             training_bytes=lambda grid, batch_size: training_bytes(grid, batch_size, protocol=self.protocol),
             cases_per_fold=min(len(fold.train) for fold in folds),
         )
+
+    def _choose_field(self) -> FieldChoice:
+        fingerprint = self.dataset_fingerprint
+        return choose_field_settings(fingerprint["shapes_after_crop"], fingerprint["spacings"])
 
     @staticmethod
     def _reasons(derived: Derived) -> dict[str, str]:

@@ -7,12 +7,13 @@ divides by the estimated field. Both count from the intensity of no signal.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 import SimpleITK as sitk
 
 from nnunet_spine.errors import BadInput
+from nnunet_spine.preprocessing.field_settings import DEFAULT_FIELD, FieldSettings
 from nnunet_spine.preprocessing.foreground import Samples, sample
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.van_leemput import (
@@ -70,7 +71,12 @@ class BiasCorrection:
         return bool((self.field == 1).all())
 
 
-def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMethod) -> BiasCorrection:
+def correct_bias(
+    array: FloatArray,
+    spacing_mm: Sequence[float],
+    method: BiasMethod,
+    settings: FieldSettings = DEFAULT_FIELD,
+) -> BiasCorrection:
     """Estimate the bias field of a volume and divide it out.
 
     Parameters
@@ -81,6 +87,8 @@ def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMet
         Spacing (z, y, x), in mm.
     method
         `none` and constant images change nothing.
+    settings
+        Of `van_leemput`.
 
     Raises
     ------
@@ -97,7 +105,7 @@ def correct_bias(array: FloatArray, spacing_mm: Sequence[float], method: BiasMet
     check_volume(image, spacing_mm)
     zero = min(float(image.min()), 0.0)
     if method is BiasMethod.VAN_LEEMPUT:
-        found = estimate_field(image, spacing_mm)
+        found = estimate_field(image, spacing_mm, **asdict(settings))
         corrected = _divided(image, found.field, zero) if found.order else image
         return BiasCorrection(corrected, found.field, method, zero, found.strength, found.samples, found)
     field = _n4_field(image - np.float32(zero), spacing_mm)

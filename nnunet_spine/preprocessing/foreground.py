@@ -39,6 +39,9 @@ NO_AIR_QUANTILE = 0.01
 """Without air in view, only this share of the darkest samples is left out."""
 
 
+Positions = tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]
+
+
 @dataclass(frozen=True, eq=False)
 class Samples:
     """Samples of a volume on a regular coarse grid.
@@ -57,7 +60,7 @@ class Samples:
         Intensity above which a sample is tissue.
     """
 
-    indices: tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]
+    indices: Positions
     values: npt.NDArray[np.float64]
     tissue: npt.NDArray[np.bool_]
     noise_sigma: float
@@ -74,7 +77,40 @@ class Samples:
         return at_samples
 
 
-def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero: float = 0.0) -> Samples:
+def sample_positions(
+    shape: Sequence[int], spacing_mm: Sequence[float], sample_spacing_mm: float = SAMPLE_SPACING_MM
+) -> Positions:
+    """Positions of the samples along z, y and x, in voxels.
+
+    Parameters
+    ----------
+    shape
+        Voxels (z, y, x), at least 4 on each axis.
+    spacing_mm
+        Spacing (z, y, x), in mm.
+    sample_spacing_mm
+        Wanted distance of samples, in mm; it grows where there would be more than `MOST_SAMPLES`.
+    """
+    wanted = np.full(3, sample_spacing_mm, np.float64)
+    if max(spacing_mm) > THICK_SLICES * min(spacing_mm):
+        # As many samples, but closer from slice to slice: the anatomy of neighbouring slices is alike.
+        wanted *= 2 ** (1 / 3)
+        wanted[int(np.argmax(spacing_mm))] /= 2
+    while True:
+        strides = [max(1, round(d / float(s))) for d, s in zip(wanted, spacing_mm, strict=True)]
+        z, y, x = (_centred(n, stride) for n, stride in zip(shape, strides, strict=True))
+        if z.size * y.size * x.size <= MOST_SAMPLES:
+            return z, y, x
+        wanted *= 1.1
+
+
+def sample(
+    image: npt.NDArray[np.float32],
+    spacing_mm: Sequence[float],
+    *,
+    zero: float = 0.0,
+    sample_spacing_mm: float = SAMPLE_SPACING_MM,
+) -> Samples:
     """Sample a volume on a coarse, centred grid and find tissue.
 
     Parameters
@@ -85,9 +121,10 @@ def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero:
         Spacing (z, y, x), in mm.
     zero
         Intensity that counts as 0.
+    sample_spacing_mm
+        See `sample_positions`.
     """
-    strides = _strides(image.shape, spacing_mm)
-    indices = tuple(_centred(n, stride) for n, stride in zip(image.shape, strides, strict=True))
+    indices = sample_positions(image.shape, spacing_mm, sample_spacing_mm)
     # float64: sums over neighbours must not overflow where the image uses the whole range of float32.
     neighbours = np.stack(
         [
@@ -106,7 +143,7 @@ def sample(image: npt.NDArray[np.float32], spacing_mm: Sequence[float], *, zero:
     tissue = values > threshold
     if sigma > 0:
         values = np.where(tissue, _without_noise(neighbours, values, sigma), values)
-    return Samples((indices[0], indices[1], indices[2]), values, tissue, sigma, threshold)
+    return Samples(indices, values, tissue, sigma, threshold)
 
 
 def _in_plane_offsets(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[tuple[int, int, int]]:
@@ -126,19 +163,6 @@ def _without_noise(
     power = (neighbours**2).mean(axis=0) - 2 * sigma**2
     signal: npt.NDArray[np.float64] = np.sqrt(np.maximum(power, LEAST_POWER * values**2))
     return signal
-
-
-def _strides(shape: Sequence[int], spacing_mm: Sequence[float]) -> list[int]:
-    wanted = np.full(3, SAMPLE_SPACING_MM, np.float64)
-    if max(spacing_mm) > THICK_SLICES * min(spacing_mm):
-        # As many samples, but closer from slice to slice: the anatomy of neighbouring slices is alike.
-        wanted *= 2 ** (1 / 3)
-        wanted[int(np.argmax(spacing_mm))] /= 2
-    while True:
-        strides = [max(1, round(d / float(s))) for d, s in zip(wanted, spacing_mm, strict=True)]
-        if np.prod([len(_centred(n, stride)) for n, stride in zip(shape, strides, strict=True)]) <= MOST_SAMPLES:
-            return strides
-        wanted *= 1.1
 
 
 def _centred(length: int, stride: int) -> npt.NDArray[np.intp]:

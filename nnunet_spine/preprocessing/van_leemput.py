@@ -23,7 +23,7 @@ import numpy.typing as npt
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
 from nnunet_spine.preprocessing.contrasts import ContrastFit, fit_contrasts
-from nnunet_spine.preprocessing.foreground import Samples, sample
+from nnunet_spine.preprocessing.foreground import SAMPLE_SPACING_MM, Samples, sample
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.mixture import MixtureFit, Prior, fit_mixture
 
@@ -93,7 +93,12 @@ class FieldEstimate:
 
 
 def estimate_field(
-    array: FloatArray, spacing_mm: Sequence[float], *, classes: int = CLASSES, orders: Sequence[int] = ORDERS
+    array: FloatArray,
+    spacing_mm: Sequence[float],
+    *,
+    classes: int = CLASSES,
+    orders: Sequence[int] = ORDERS,
+    sample_spacing_mm: float = SAMPLE_SPACING_MM,
 ) -> FieldEstimate:
     """Estimate the multiplicative bias field of a volume.
 
@@ -107,6 +112,8 @@ def estimate_field(
         Classes of the mixture.
     orders
         Orders that compete; no field always does.
+    sample_spacing_mm
+        Wanted distance of samples, in mm; see `foreground.sample_positions`.
 
     Raises
     ------
@@ -118,7 +125,7 @@ def estimate_field(
     lowest = image.min()
     if lowest == image.max():
         return no_field(image, StopReason.CONSTANT)
-    samples = sample(image, spacing_mm, zero=min(float(lowest), 0.0))
+    samples = sample(image, spacing_mm, zero=min(float(lowest), 0.0), sample_spacing_mm=sample_spacing_mm)
     share = float(samples.tissue.mean())
     if samples.tissue.sum() < LEAST_SAMPLES:
         return replace(no_field(image, StopReason.NO_TISSUE), tissue_share=share, samples=samples)

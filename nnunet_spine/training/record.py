@@ -11,6 +11,7 @@ from nnunet_spine.cases import SPLITS_FILE
 from nnunet_spine.files import read_json, sha256, write_json
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest
 from nnunet_spine.nnunet.configuration import SETTINGS_KEY
+from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.protocol import departures
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def run_values(trainer: SpineTrainer) -> dict[str, Any]:
     arguments = trainer.network_arguments(trainer.configuration_manager)
     protocol = trainer.protocol
     return {
-        **configuration[SETTINGS_KEY],
+        **IntensitySettings.from_json(configuration[SETTINGS_KEY]).protocol_values(),
         **{field: arguments[name] for name, field in _ARCHITECTURE_FIELDS.items()},
         "output_channels": trainer.label_manager.num_segmentation_heads,
         "loss_include_background": protocol.loss_include_background,

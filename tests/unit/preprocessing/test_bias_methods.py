@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing.bias import correct_bias
+from nnunet_spine.preprocessing.field_settings import FieldSettings
 from nnunet_spine.preprocessing.intensity import adjust_gamma, scale_intensity
 from nnunet_spine.preprocessing.pipeline import IntensitySettings, normalise
+from nnunet_spine.preprocessing.van_leemput import estimate_field
 from nnunet_spine.protocol import BiasMethod
 
 SPACING = (4.0, 1.5, 1.5)
@@ -99,7 +104,10 @@ def test_one_bright_voxel_breaks_no_method(method: BiasMethod) -> None:
 
 
 def test_settings_come_back_from_json() -> None:
-    settings = IntensitySettings(gamma=0.5, bias_method=BiasMethod.NONE)
+    settings = IntensitySettings(
+        gamma=0.5, bias_method=BiasMethod.NONE, bias_field=FieldSettings(5, (0, 1, 3), sample_spacing_mm=3.5)
+    )
+    assert json.loads(json.dumps(settings.as_json())) == settings.as_json()
     assert IntensitySettings.from_json(settings.as_json()) == settings
     for broken in (
         {"gamma": 1.0},
@@ -190,3 +198,64 @@ def test_the_samples_lie_in_the_array_as_it_is_stored(axes: tuple[int, ...]) -> 
     assert (correction.samples.in_tissue(stored) > 20).mean() > 0.8 > 0.7 > (image > 20).mean()
     low, high = np.percentile(np.log(correction.samples.in_tissue(correction.field)), (5, 95))
     assert correction.strength == pytest.approx(np.exp(high - low), rel=1e-4)
+
+
+def test_plans_without_the_field_serve_the_methods_that_do_not_read_it() -> None:
+    earlier = {"gamma": 0.7, "bias_method": "n4", "scale_minimum": 0.0, "scale_maximum": 1.0}
+    assert IntensitySettings.from_json(earlier) == IntensitySettings(bias_method=BiasMethod.N4)
+    with pytest.raises(BadInput, match="earlier version.*Run `nnunet-spine plan` again"):
+        IntensitySettings.from_json({**earlier, "bias_method": "van_leemput"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"classes": 1},
+        {"classes": 21},
+        {"classes": 8.0},
+        {"classes": True},
+        {"classes": None},
+        {"orders": []},
+        {"orders": [0, 7]},
+        {"orders": [-1, 2]},
+        {"orders": [3, 2]},
+        {"orders": [2, 2]},
+        {"orders": [0, 2.0]},
+        {"orders": 4},
+        {"sample_spacing_mm": 0.0},
+        {"sample_spacing_mm": float("nan")},
+        {"sample_spacing_mm": float("inf")},
+        {"sample_spacing_mm": "near"},
+        {"smoothness": 3},
+    ],
+)
+def test_settings_of_the_field_that_make_no_sense(change: dict[str, Any]) -> None:
+    plans = IntensitySettings().as_json()
+    with pytest.raises(BadInput, match="Run `nnunet-spine plan` again"):
+        IntensitySettings.from_json({**plans, "bias_field": {**plans["bias_field"], **change}})
+
+
+@pytest.mark.parametrize("name", ["classes", "orders", "sample_spacing_mm"])
+def test_plans_name_every_setting_of_the_field(name: str) -> None:
+    plans = IntensitySettings().as_json()
+    del plans["bias_field"][name]
+    with pytest.raises(BadInput, match=f"{name}.*Run `nnunet-spine plan` again"):
+        IntensitySettings.from_json(plans)
+
+
+@pytest.mark.parametrize(
+    "chosen", [FieldSettings(classes=2), FieldSettings(orders=(1,)), FieldSettings(sample_spacing_mm=9.0)]
+)
+def test_the_settings_of_the_field_reach_its_estimation(chosen: FieldSettings) -> None:
+    image, _ = phantom()
+    settings = IntensitySettings(gamma=1.0, bias_field=chosen)
+    field = estimate_field(
+        image,
+        SPACING,
+        classes=chosen.classes,
+        orders=chosen.orders,
+        sample_spacing_mm=chosen.sample_spacing_mm,
+    ).field
+    found = normalise(image, SPACING, settings)
+    np.testing.assert_array_equal(found, scale_intensity(image / field))
+    assert not np.array_equal(found, normalise(image, SPACING, IntensitySettings(gamma=1.0)))
