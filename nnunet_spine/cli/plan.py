@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.cli.console import print_json, print_paragraph, progress_bar
@@ -39,7 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         gamma=PROTOCOL.gamma if arguments.gamma is None else arguments.gamma,
         bias_method=PROTOCOL.bias_method if arguments.bias is None else BiasMethod(arguments.bias),
     )
-    with progress_bar("measuring the resize", visible=not arguments.json) as progress:
+    with progress_bar("measuring the cases", visible=not arguments.json) as progress:
         planned = plan_dataset(
             arguments.dataset,
             workspace_of(arguments),
@@ -49,7 +50,9 @@ def run(arguments: argparse.Namespace) -> int:
             progress=progress,
         )
     if arguments.json:
-        print_json({"plans_file": str(planned.plans_file), "plans": planned.plans, "ceiling": _summary(planned)})
+        fields = [asdict(field) for field in planned.bias_fields]
+        content = {"plans_file": str(planned.plans_file), "plans": planned.plans, "ceiling": _summary(planned)}
+        print_json({**content, "bias_fields": fields})
     else:
         _show(planned, arguments.dataset)
     return 0
@@ -79,6 +82,7 @@ def _show(planned: Planned, dataset: str) -> None:
     from nnunet_spine.nnunet.configuration import SETTINGS_KEY
     from nnunet_spine.nnunet.environment import CONFIGURATION
     from nnunet_spine.nnunet.planner import DEPARTURES_KEY, REASONS_KEY
+    from nnunet_spine.protocol import BiasMethod
 
     configuration = planned.plans["configurations"][CONFIGURATION]
     values = {**configuration, **{f"bias_field.{k}": v for k, v in configuration[SETTINGS_KEY]["bias_field"].items()}}
@@ -93,5 +97,8 @@ def _show(planned: Planned, dataset: str) -> None:
         f"ceiling of the resize: mean Dice {summary['dice_mean']:.3f}, lowest {summary['dice_minimum']:.3f}, "
         f"lesions that vanish: {', '.join(summary['vanished']) or 'none'}"
     )
+    print_paragraph(planned.advice.describe(BiasMethod(configuration[SETTINGS_KEY]["bias_method"])))
+    for case, reason in planned.advice.not_measured.items():
+        print_paragraph(f"no bias field could be measured in {case}: {reason}")
     print(f"plans: {planned.plans_file}")
     print(f"next:  nnunet-spine preprocess {dataset}")

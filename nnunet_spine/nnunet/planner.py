@@ -24,6 +24,7 @@ from nnunet_spine.protocol import PROTOCOL, Protocol, departures
 
 REASONS_KEY = "spine_reasons"
 DEPARTURES_KEY = "spine_departures"
+FIELDS_KEY = "spine_bias_fields"
 
 
 class SpinePlanner(ExperimentPlanner):
@@ -66,6 +67,12 @@ class SpinePlanner(ExperimentPlanner):
 
     def plan_experiment(self) -> dict[str, Any]:
         """Derive the plans, write them, and return them."""
+        self.derive_plans()
+        self.write_plans()
+        return self.plans
+
+    def derive_plans(self) -> dict[str, Any]:
+        """Derive the plans and return them."""
         derived = self._derive()
         chosen = self._choose_field()
         self.settings = replace(self.settings, bias_field=chosen.settings)
@@ -88,9 +95,12 @@ class SpinePlanner(ExperimentPlanner):
             REASONS_KEY: {**self._reasons(derived), **chosen.reasons},
             DEPARTURES_KEY: [d.describe() for d in departures(self.settings.protocol_values())],
         }
+        return self.plans
+
+    def write_plans(self) -> None:
+        """Write the plans, and beside them the data set's description, as nnU-Net does."""
         write_json(self.folder / f"{self.plans_identifier}.json", self.plans)
         shutil.copy(Path(self.raw_dataset_folder) / "dataset.json", self.folder / "dataset.json")
-        return self.plans
 
     def _configuration(self, derived: Derived) -> dict[str, Any]:
         """The one configuration, in nnU-Net's terms."""

@@ -1,48 +1,24 @@
-"""Fingerprint and plans of a data set, and what the planned resize costs."""
+"""Fingerprint and plans of a data set, and what they mean for its cases."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from nnunet_spine.errors import BadInput, NotFound, WorkFailed
 from nnunet_spine.files import make_folder, write_csv
-from nnunet_spine.images import read_volume
+from nnunet_spine.nnunet.case_measures import ResizeCeiling, measure_cases
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
+from nnunet_spine.nnunet.field_advice import CaseField, FieldAdvice, advise
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
 from nnunet_spine.nnunet.runtime import quiet
-from nnunet_spine.preprocessing.geometry import fitted_shape
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.progress import Progress, silent
 
 PLAIN_NNUNET_PLANS = "nnUNetPlans"
-
-
-@dataclass(frozen=True)
-class ResizeCeiling:
-    """What a perfect network could still reach for a case, after the resize to the grid and back.
-
-    Parameters
-    ----------
-    case
-        Identifier of the case.
-    dice
-        Dice of the reference with itself sent through the resize and back.
-    vanished
-        Whether no voxel of the lesion is left.
-    """
-
-    case: str
-    dice: float
-    vanished: bool
 
 
 @dataclass(frozen=True)
@@ -55,13 +31,17 @@ class Planned:
         Where the plans are.
     plans
         Their content.
-    ceiling
+    ceiling, bias_fields
         For each training case, in order of its identifier.
+    advice
+        What the fields come to.
     """
 
     plans_file: Path
     plans: dict[str, Any]
     ceiling: tuple[ResizeCeiling, ...]
+    bias_fields: tuple[CaseField, ...]
+    advice: FieldAdvice
 
 
 def plan_dataset(
@@ -73,7 +53,7 @@ def plan_dataset(
     plans_name: str = PLANS_NAME,
     progress: Progress = silent,
 ) -> Planned:
-    """Extract nnU-Net's fingerprint, derive the plans, and measure the ceiling of the resize.
+    """Extract nnU-Net's fingerprint, derive the plans, and measure the ceiling of the resize and the bias fields.
 
     Parameters
     ----------
@@ -112,7 +92,7 @@ def plan_dataset(
 
     from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
 
-    from nnunet_spine.nnunet.planner import SpinePlanner
+    from nnunet_spine.nnunet.planner import FIELDS_KEY, SpinePlanner
     from nnunet_spine.nnunet.registration import list_with_threads
 
     list_with_threads()
@@ -123,63 +103,17 @@ def plan_dataset(
             extractor.run(overwrite_existing=True)
         except RuntimeError as error:
             raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {' '.join(str(error).split())}") from error
-        plans = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings).plan_experiment()
-    ceiling = measure_ceiling(raw, plans["configurations"][CONFIGURATION]["patch_size"], progress)
-    write_csv(folder / f"{plans_name}_resize_ceiling.csv", ("case", "dice", "vanished"), [asdict(c) for c in ceiling])
-    return Planned(folder / f"{plans_name}.json", plans, ceiling)
+        planner = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings)
+        plans = planner.derive_plans()
+    measures = measure_cases(raw, plans["configurations"][CONFIGURATION]["patch_size"], planner.settings, progress)
+    ceiling, bias_fields = tuple(m.ceiling for m in measures), tuple(m.field for m in measures)
+    _write_rows(folder / f"{plans_name}_resize_ceiling.csv", ResizeCeiling, ceiling)
+    _write_rows(folder / f"{plans_name}_bias_fields.csv", CaseField, bias_fields)
+    advice = advise(bias_fields)
+    plans[FIELDS_KEY] = advice.as_json(planner.settings.bias_method)
+    planner.write_plans()
+    return Planned(folder / f"{plans_name}.json", plans, ceiling, bias_fields, advice)
 
 
-def measure_ceiling(raw: Path, grid: Sequence[int], progress: Progress = silent) -> tuple[ResizeCeiling, ...]:
-    """Send each reference through the resize and back, as nnU-Net's preprocessing and export do.
-
-    Parameters
-    ----------
-    raw
-        The raw data set, with imagesTr and labelsTr.
-    grid
-        Voxels (slice, y, x).
-    progress
-        Told of each case.
-    """
-    paths = sorted((raw / "labelsTr").glob("*.nii.gz"))
-    images = [raw / "imagesTr" / path.name.replace(".nii.gz", "_0000.nii.gz") for path in paths]
-    found = []
-    with ProcessPoolExecutor(allocated_cpus(), mp_context=get_context("spawn")) as pool:
-        for ceiling in pool.map(case_ceiling, paths, images, [tuple(grid)] * len(paths)):
-            found.append(ceiling)
-            progress(len(found), len(paths))
-    return tuple(found)
-
-
-def case_ceiling(path: Path, image: Path, grid: Sequence[int]) -> ResizeCeiling:
-    """Ceiling of one case, from its reference at `path` and its image, whose borders of 0 are cut off first."""
-    from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
-
-    volume = read_volume(path)
-    reference = (volume.array > 0).astype(np.int8)
-    _, label, _ = crop_to_nonzero(read_volume(image).array[None], reference[None])
-    inside = label[0] > 0
-    back = _there_and_back(inside, volume.geometry.spacing_zyx_mm, grid)
-    total = int(np.count_nonzero(reference)) + int(back.sum())
-    dice = 2 * int((inside & back).sum()) / total if total else 1.0
-    return ResizeCeiling(path.name.removesuffix(".nii.gz"), round(dice, 4), bool(reference.any() and not back.any()))
-
-
-def _there_and_back(
-    mask: npt.NDArray[np.bool_], spacing_mm: Sequence[float], grid: Sequence[int]
-) -> npt.NDArray[np.bool_]:
-    """Resize a mask to the grid and back with the resampling that the plans name."""
-    from nnunetv2.preprocessing.resampling.default_resampling import resample_data_or_seg_to_shape
-
-    shape = fitted_shape(mask.shape, grid)
-    small_mm = [s * old / new for s, old, new in zip(spacing_mm, mask.shape, shape, strict=True)]
-    options = {"order": 1, "order_z": 0, "force_separate_z": None}
-    small = resample_data_or_seg_to_shape(
-        mask[None].astype(np.int8), shape, spacing_mm, small_mm, is_seg=True, **options
-    )
-    # Export resamples the scores of both classes linearly and takes the larger: the same as a threshold at one half.
-    scores = resample_data_or_seg_to_shape(
-        (small > 0).astype(np.float32), mask.shape, small_mm, spacing_mm, is_seg=False, **options
-    )
-    back: npt.NDArray[np.bool_] = scores[0] > 0.5
-    return back
+def _write_rows(path: Path, kind: type[ResizeCeiling | CaseField], rows: Sequence[ResizeCeiling | CaseField]) -> None:
+    write_csv(path, [field.name for field in fields(kind)], [asdict(row) for row in rows])

@@ -12,12 +12,14 @@ from nnunet_spine.errors import BadInput, NotFound, NotWritable, WorkFailed
 from nnunet_spine.images import Geometry, Volume, write_volume
 from nnunet_spine.manifest import make_manifest, write_manifest
 from nnunet_spine.nnunet import commands
+from nnunet_spine.nnunet.case_measures import ResizeCeiling, measure_case
 from nnunet_spine.nnunet.commands import nnunet_commands, run_command
 from nnunet_spine.nnunet.environment import Workspace
-from nnunet_spine.nnunet.planning import ResizeCeiling, case_ceiling, plan_dataset
+from nnunet_spine.nnunet.planning import plan_dataset
 from nnunet_spine.nnunet.prediction import Model, out_of_fold_predictions, predict_folder
 from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset
 from nnunet_spine.nnunet.runtime import choose_device, quiet
+from nnunet_spine.preprocessing.pipeline import IntensitySettings
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -39,7 +41,7 @@ def image(path: Path, shape, body=np.s_[:, :, :]) -> Path:
 
 def ceiling_of(folder: Path, shape, lesion, grid, body=np.s_[:, :, :]) -> ResizeCeiling:
     path = reference(folder / "a.nii.gz", shape, lesion)
-    return case_ceiling(path, image(folder / "a_0000.nii.gz", shape, body), grid)
+    return measure_case(path, image(folder / "a_0000.nii.gz", shape, body), grid, IntensitySettings()).ceiling
 
 
 def test_without_a_resize_the_ceiling_is_one(tmp_path: Path) -> None:
