@@ -71,10 +71,19 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST_FILE, manifest)
 
 
-def read_departures(path: Path) -> list[str]:
-    """One line for each departure that a manifest file records; empty where there is no such file."""
-    if not path.is_file():
-        return []
-    return [
-        f"{d['name']}: {d['run']} instead of {d['protocol']} ({d['origin']})" for d in read_json(path)["departures"]
-    ]
+def recorded_departures(*folders: Path) -> list[Departure]:
+    """Departures that the manifests of folders, and of the folds below them, record; each once.
+
+    Parameters
+    ----------
+    folders
+        Of predictions, evaluations, folds or trained models; one without a manifest of ours records none.
+    """
+    paths = [path for folder in folders for path in (folder / MANIFEST_FILE, *_manifests_of_folds(folder))]
+    manifests = [read_json(path) for path in paths if path.is_file()]
+    found = [Departure(**values) for manifest in manifests if "step" in manifest for values in manifest["departures"]]
+    return [departure for number, departure in enumerate(found) if departure not in found[:number]]
+
+
+def _manifests_of_folds(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"fold_*/{MANIFEST_FILE}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.manifest import make_manifest
 
     paths = [path / EVALUATION_FILE if path.is_dir() else path for path in arguments.evaluations]
-    comparison = compare(label_models(paths, arguments.labels), notes=arguments.note)
+    models = label_models(paths, arguments.labels)
+    comparison = compare(models, notes=[*arguments.note, *_departures(list(models), paths)])
     inputs = {key: sha256(path) for key, path in zip(comparison.keys.values(), paths, strict=True)}
     manifest = make_manifest("compare", parameters={"models": comparison.keys}, inputs=inputs)
     write_comparison(arguments.output, comparison, manifest)
@@ -47,6 +49,18 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_comparison(comparison)
     return 0
+
+
+def _departures(labels: Sequence[str], paths: Sequence[Path]) -> list[str]:
+    """One sentence for each model whose evaluation records what it departs from the protocol in."""
+    from nnunet_spine.manifest import recorded_departures
+
+    found = {label: recorded_departures(path.parent) for label, path in zip(labels, paths, strict=True)}
+    return [
+        f"{label} departs from the protocol in {'; '.join(departure.describe() for departure in departures)}"
+        for label, departures in found.items()
+        if departures
+    ]
 
 
 def print_comparison(comparison: Comparison) -> None:

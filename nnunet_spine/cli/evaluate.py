@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.evaluation.evaluate import evaluate
     from nnunet_spine.evaluation.output import hash_masks, write_evaluation
     from nnunet_spine.files import sha256
-    from nnunet_spine.manifest import make_manifest
+    from nnunet_spine.manifest import make_manifest, recorded_departures
 
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
@@ -54,7 +54,8 @@ def run(arguments: argparse.Namespace) -> int:
     inputs = {name: sha256(path) for name, path in tables.items()}
     inputs |= hash_masks(arguments.reference, arguments.predictions, folds)
     parameters = {"criterion": evaluation.criterion.value}
-    manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs)
+    different = recorded_departures(arguments.predictions)
+    manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
     write_evaluation(arguments.output, evaluation, manifest)
     if arguments.json:
         print_json(evaluation.to_json())

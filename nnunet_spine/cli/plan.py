@@ -80,7 +80,7 @@ def _shown(key: str, value: Any) -> str | None:
 
 def _show(planned: Planned, dataset: str) -> None:
     from nnunet_spine.nnunet.configuration import SETTINGS_KEY
-    from nnunet_spine.nnunet.environment import CONFIGURATION
+    from nnunet_spine.nnunet.environment import CONFIGURATION, plans_option
     from nnunet_spine.nnunet.planner import DEPARTURES_KEY, REASONS_KEY
     from nnunet_spine.protocol import BiasMethod
 
@@ -101,4 +101,4 @@ def _show(planned: Planned, dataset: str) -> None:
     for case, reason in planned.advice.not_measured.items():
         print_paragraph(f"no bias field could be measured in {case}: {reason}")
     print(f"plans: {planned.plans_file}")
-    print(f"next:  nnunet-spine preprocess {dataset}")
+    print(f"next:  nnunet-spine preprocess {dataset}{plans_option(planned.plans_file.stem)}")

@@ -21,6 +21,7 @@ def add_subparser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Preprocess and say how many cases were done and kept."""
+    from nnunet_spine.nnunet.environment import plans_option
     from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset
 
     with progress_bar("preprocessing", visible=not arguments.json) as progress:
@@ -35,5 +36,6 @@ def run(arguments: argparse.Namespace) -> int:
         print_json({"folder": str(result.folder), "done": list(result.done), "kept": list(result.kept)})
     else:
         print(f"preprocessed {len(result.done)} cases, kept {len(result.kept)}: {result.folder}")
-        print(f"next:  nnunet-spine train {arguments.dataset} 0    (then folds 1, 2, 3)")
+        option = plans_option(arguments.plans)
+        print(f"next:  nnunet-spine train {arguments.dataset} 0{option}    (then folds 1, 2, 3)")
     return 0

@@ -127,6 +127,11 @@ class Workspace:
         return self.results / dataset_name / f"{trainer}__{plans}__{configuration}"
 
 
+def plans_option(plans_name: str) -> str:
+    """What names the plans in a command, with the space before it; nothing for the default name."""
+    return "" if plans_name == PLANS_NAME else f" --plans {plans_name}"
+
+
 def trainers_folder() -> Path:
     """Folder that nnU-Net is to search for our trainers."""
     return Path(__file__).resolve().parents[1] / "trainers"

@@ -10,8 +10,15 @@ from pathlib import Path
 from nnunet_spine.cases import SPLITS_FILE, read_splits
 from nnunet_spine.errors import BadInput, NotFound, NotWritable
 from nnunet_spine.files import make_folder, read_json, replacing, sha256
-from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, write_manifest
-from nnunet_spine.nnunet.environment import CONFIGURATION, DEFAULT_TRAINER, PLANS_NAME, Workspace, allocated_cpus
+from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, write_manifest
+from nnunet_spine.nnunet.environment import (
+    CONFIGURATION,
+    DEFAULT_TRAINER,
+    PLANS_NAME,
+    Workspace,
+    allocated_cpus,
+    plans_option,
+)
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
 
@@ -111,9 +118,13 @@ def predict_folder(
         device = choose_device(device)
         parameters = {"trainer": model.trainer, "plans": model.plans_name, "configuration": model.configuration}
         # Written before the first image, so that what an interruption leaves says which model it comes from.
-        write_manifest(
-            output, make_manifest("predict", parameters={**parameters, "folds": list(used)}, inputs=checkpoints)
+        manifest = make_manifest(
+            "predict",
+            parameters={**parameters, "folds": list(used)},
+            inputs=checkpoints,
+            departures=recorded_departures(*[folder / f"fold_{fold}" for fold in used]),
         )
+        write_manifest(output, manifest)
         _predict(folder, used, {case: cases[case] for case in missing}, output, device, progress)
     return Predicted(output, tuple(missing), kept, used)
 
@@ -195,7 +206,7 @@ def out_of_fold_predictions(model: Model, workspace: Workspace) -> dict[str, Pat
         if absent:
             raise NotFound(
                 f"Fold {fold.number} of {folder} has no prediction of {', '.join(absent[:5])}. "
-                f"Finish it with `nnunet-spine train {model.dataset} {fold.number}`."
+                f"Finish it with `nnunet-spine train {model.dataset} {fold.number}{plans_option(model.plans_name)}`."
             )
         found.update(paths)
     return found

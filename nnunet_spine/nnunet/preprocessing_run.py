@@ -15,7 +15,9 @@ from nnunet_spine.files import make_folder, read_json, replacing, sha256, write_
 from nnunet_spine.images import check_complete
 from nnunet_spine.manifest import make_manifest
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
+from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.protocol import Departure, departures
 
 PARTS = (".b2nd", "_seg.b2nd", ".pkl")
 """Files of a preprocessed case; the last one is moved into place last, so a case that has it is complete."""
@@ -90,10 +92,20 @@ def preprocess_dataset(
     # Written before the first case: whatever is then found complete was made by these settings from these files.
     if missing or not state_file.is_file():
         parameters = {"plans": plans_name, "configuration": configurations[configuration]}
-        write_json(state_file, make_manifest("preprocess", parameters=parameters, inputs=hashes))
+        different = _departures(configurations[configuration])
+        write_json(state_file, make_manifest("preprocess", parameters=parameters, inputs=hashes, departures=different))
     _copy_references(cases, folder / "gt_segmentations", missing)
     _run(plans_file, configuration, folder / "dataset.json", output, {case: cases[case] for case in missing}, progress)
     return Preprocessed(output, tuple(missing), tuple(kept))
+
+
+def _departures(configuration: dict[str, Any]) -> list[Departure]:
+    """What the intensity settings of a configuration differ in from the protocol; nothing where it has none of ours."""
+    from nnunet_spine.nnunet.configuration import SETTINGS_KEY
+
+    if SETTINGS_KEY not in configuration:
+        return []
+    return departures(IntensitySettings.from_json(configuration[SETTINGS_KEY]).protocol_values())
 
 
 def _raw_cases(raw: Path) -> dict[str, tuple[Path, Path]]:

@@ -20,6 +20,7 @@ from nnunet_spine.nnunet.environment import (
     SEED_VARIABLE,
     Workspace,
     allocated_cpus,
+    plans_option,
 )
 from nnunet_spine.nnunet.prediction import CHECKPOINT, FILE_ENDING, Model
 from nnunet_spine.nnunet.runtime import choose_device, quiet
@@ -141,7 +142,7 @@ def _check(job: TrainingJob, folder: Path) -> Fold:
     if absent:
         raise NotFound(
             f"{len(absent)} cases of fold {job.fold} are not preprocessed in {cases}: {', '.join(absent[:5])}. "
-            f"Make them with `nnunet-spine preprocess {job.dataset}`."
+            f"Make them with `nnunet-spine preprocess {job.dataset}{plans_option(job.plans_name)}`."
         )
     return fold
 

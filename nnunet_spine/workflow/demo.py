@@ -17,7 +17,7 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation.compare import Comparison, compare, write_comparison
 from nnunet_spine.evaluation.results import EVALUATION_FILE, Evaluation
 from nnunet_spine.files import make_folder, sha256
-from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, read_departures
+from nnunet_spine.manifest import make_manifest, recorded_departures
 from nnunet_spine.nnunet.environment import DEFAULT_TRAINER, PLANS_NAME, Workspace, allocated_cpus
 from nnunet_spine.nnunet.planning import PLAIN_NNUNET_PLANS
 from nnunet_spine.nnunet.prediction import Model, out_of_fold_predictions
@@ -229,6 +229,4 @@ def _report(
 
 def _departures(study: Study, model: Model) -> list[str]:
     """Departures of all folds of a model, each once."""
-    folder = model.folder(study.workspace)
-    lines = [line for path in sorted(folder.glob(f"fold_*/{MANIFEST_FILE}")) for line in read_departures(path)]
-    return list(dict.fromkeys(lines))
+    return [departure.describe() for departure in recorded_departures(model.folder(study.workspace))]

@@ -20,7 +20,7 @@ from nnunet_spine.evaluation.evaluate import evaluate
 from nnunet_spine.evaluation.output import hash_masks, write_evaluation
 from nnunet_spine.evaluation.results import EVALUATION_FILE, Evaluation, read_evaluation
 from nnunet_spine.files import make_folder, read_json, sha256
-from nnunet_spine.manifest import MANIFEST_FILE, make_manifest
+from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures
 from nnunet_spine.nnunet.environment import CONFIGURATION, Workspace, allocated_cpus
 from nnunet_spine.nnunet.planning import PLAIN_NNUNET_PLANS, plan_dataset
 from nnunet_spine.nnunet.prediction import Model, out_of_fold_predictions
@@ -141,7 +141,9 @@ def ensure_evaluation(study: Study, model: Model, label: str, progress: Progress
         return read_evaluation(folder)
     evaluation = evaluate(references, predictions, folds, cases=read_cases(study.raw / CASES_FILE), progress=progress)
     parameters = {"criterion": evaluation.criterion.value, "trainer": model.trainer, "plans": model.plans_name}
-    write_evaluation(folder, evaluation, make_manifest("evaluate", parameters=parameters, inputs=inputs))
+    different = recorded_departures(predictions)
+    manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
+    write_evaluation(folder, evaluation, manifest)
     return evaluation
 
 

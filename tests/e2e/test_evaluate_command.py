@@ -152,6 +152,28 @@ def test_compare_prints_both_models_and_says_that_nothing_was_tested(cohort, cap
     ]
 
 
+def test_what_a_model_departs_in_goes_from_its_folds_to_the_comparison(cohort, capsys):
+    paths = two_models(cohort)
+    epochs = {"name": "epochs", "protocol": 400, "run": 2, "origin": "documented"}
+    method = {"name": "bias_method", "protocol": "van_leemput", "run": "n4", "origin": "ours"}
+    for fold, departures in enumerate([[epochs, method], [epochs]]):
+        folder = cohort.root / "departing" / f"fold_{fold}"
+        (folder / "validation").mkdir(parents=True)
+        (folder / "manifest.json").write_text(json.dumps({"step": "train", "departures": departures}))
+        for case in cohort.folds[fold]:
+            cohort.predict(case, 20, folder / "validation")
+    run_evaluate(cohort, predictions=cohort.root / "departing", output="theirs")
+    capsys.readouterr()
+    assert run(compare, *paths, "--output", cohort.root / "both") == 0
+    note = " ".join(capsys.readouterr().out.split("\nA = ")[0].split())
+    assert note == (
+        "Note: theirs departs from the protocol in epochs: 2 instead of 400 (documented); "
+        "bias_method: n4 instead of van_leemput (ours)"
+    )
+    content = json.loads((cohort.root / "both" / "comparison.json").read_text(encoding="utf-8"))
+    assert f"Note: {content['notes'][0]}" == note
+
+
 def test_compare_prints_json_alone(cohort, capsys):
     paths = two_models(cohort)
     capsys.readouterr()

@@ -149,11 +149,11 @@ def test_variants_change_what_their_name_says(tiny, tiny_results) -> None:
 
 
 def test_a_departure_is_recorded(tiny, tiny_results, monkeypatch) -> None:
-    from nnunet_spine.manifest import MANIFEST_FILE, read_departures
+    from nnunet_spine.manifest import recorded_departures
 
     monkeypatch.setenv("NNUNET_SPINE_EPOCHS", "7")
     trainer = start(tiny_results, tiny.dataset, "nnUNetTrainerSpineNoResidual")
-    lines = read_departures(tiny_results.results / _relative(trainer) / MANIFEST_FILE)
+    lines = [d.describe() for d in recorded_departures(tiny_results.results / _relative(trainer))]
     assert lines == ["residual_units: 0 instead of 2 (ours)", "epochs: 7 instead of 400 (documented)"]
 
 

@@ -152,9 +152,9 @@ def test_no_other_order_gives_the_same(tiny, order: tuple[str, ...]) -> None:
 
 def test_the_case_has_a_field_that_is_taken_off(tiny) -> None:
     plans = plans_of(tiny)
-    corrected = recomposed(image_of(tiny, "spine_001"), plans)
+    corrected = by_nnunet(tiny, image_of(tiny, "spine_001"), plans)
     plans["configurations"]["3d_fullres"][SETTINGS_KEY]["bias_method"] = "none"
-    left = recomposed(image_of(tiny, "spine_001"), plans)
+    left = by_nnunet(tiny, image_of(tiny, "spine_001"), plans)
     # Medians of the lower and the upper half: exp(0.8 / 2) apart in the image, and gamma times that after gamma.
     halves = [np.median(a[:, 32:]) / np.median(a[:, :32]) for a in (left, corrected)]
     assert halves[0] == pytest.approx(np.exp(0.7 * 0.4), abs=0.1)

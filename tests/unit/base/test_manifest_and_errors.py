@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_spine import errors
-from nnunet_spine.manifest import make_manifest, read_departures, versions, write_manifest
+from nnunet_spine.manifest import make_manifest, recorded_departures, versions, write_manifest
 from nnunet_spine.protocol import departures
 
 
@@ -20,8 +20,23 @@ def test_a_manifest_names_versions_protocol_inputs_and_departures(tmp_path: Path
     assert again["inputs"] == {"plans": "ab"}
     assert again["protocol"]["channels"] == [16, 32, 64, 128, 256]
     assert set(again["versions"]) >= {"python", "nnunet_spine", "nnunetv2", "torch", "monai", "SimpleITK"}
-    assert read_departures(tmp_path / "manifest.json") == ["epochs: 3 instead of 400 (documented)"]
-    assert read_departures(tmp_path / "none.json") == []
+    assert [d.describe() for d in recorded_departures(tmp_path)] == ["epochs: 3 instead of 400 (documented)"]
+    assert recorded_departures(tmp_path / "none") == []
+
+
+def test_departures_of_all_folds_are_each_given_once(tmp_path: Path) -> None:
+    for fold, values in enumerate([{"epochs": 3}, {"epochs": 3, "gamma": 1.0}, {"bias_method": "n4"}]):
+        manifest = make_manifest("train", parameters={}, departures=departures(values))
+        write_manifest(tmp_path / f"fold_{fold}", manifest)
+    (tmp_path / "manifest.json").write_text('{"another program": 1}')
+    lines = [d.describe() for d in recorded_departures(tmp_path)]
+    assert lines == [
+        "epochs: 3 instead of 400 (documented)",
+        "gamma: 1.0 instead of 0.7 (ours)",
+        "bias_method: n4 instead of van_leemput (ours)",
+    ]
+    some = recorded_departures(tmp_path / "fold_2", tmp_path / "fold_0")
+    assert [d.describe() for d in some] == [lines[2], lines[0]]
 
 
 def test_no_path_of_the_command_line_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -161,5 +161,6 @@ def test_plan_prints_the_advice_and_the_odd_cases_within_80_columns(capsys) -> N
     assert "bias_field.orders 0, 2, 3, 4: wide" in lines
     assert "bias_field.classes 8: many" in lines
     text = " ".join(lines)
+    assert lines[-1] == "next:  nnunet-spine preprocess 58 --plans p"
     assert "bias fields found in 1 of 1 cases, median strength x1.90" in text
     assert "no bias field could be measured in spine_004: constant image" in text

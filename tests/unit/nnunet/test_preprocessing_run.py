@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from nnunet_spine.images import Geometry, Volume, write_volume
 from nnunet_spine.nnunet import preprocessing_run
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.preprocessing_run import PARTS, preprocess_dataset
+from nnunet_spine.preprocessing.pipeline import IntensitySettings
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 DATASET = "Dataset058_Spine"
@@ -85,6 +87,13 @@ def plan(workspace: Workspace, gamma: float) -> None:
     (workspace.preprocessed / DATASET / "nnUNetSpinePlans.json").write_text(json.dumps(plans))
 
 
+def write_settings(workspace: Workspace, settings: dict[str, Any]) -> None:
+    """Plans with intensity settings of ours."""
+    configuration = {"data_identifier": "cases", "gamma": 0.7, "spine_preprocessing": settings}
+    plans = {"configurations": {"3d_fullres": configuration}}
+    (workspace.preprocessed / DATASET / "nnUNetSpinePlans.json").write_text(json.dumps(plans))
+
+
 def contents(workspace: Workspace) -> dict[str, str]:
     return {p.stem: p.read_text() for p in sorted((workspace.preprocessed / DATASET / "cases").glob("*.pkl"))}
 
@@ -103,6 +112,23 @@ def test_another_image_or_reference_makes_its_case_anew(workspace: Workspace) ->
     assert preprocess_dataset("58", workspace).done == ("a", "c")
     raw, copied = (workspace.raw / DATASET / "labelsTr", workspace.preprocessed / DATASET / "gt_segmentations")
     assert (copied / "c.nii.gz").read_bytes() == (raw / "c.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize(("method", "expected"), [("n4", ["bias_method"]), ("van_leemput", [])])
+def test_the_manifest_names_what_the_plans_depart_in(workspace: Workspace, method: str, expected: list[str]) -> None:
+    write_settings(workspace, {**IntensitySettings().as_json(), "bias_method": method})
+    preprocess_dataset("58", workspace)
+    manifest = json.loads((workspace.preprocessed / DATASET / "cases_manifest.json").read_text())
+    assert [departure["name"] for departure in manifest["departures"]] == expected
+
+
+def test_plans_of_an_earlier_version_are_refused_before_any_case(workspace: Workspace) -> None:
+    settings = IntensitySettings().as_json()
+    del settings["bias_field"]
+    write_settings(workspace, settings)
+    with pytest.raises(BadInput, match="earlier version.*Run `nnunet-spine plan` again"):
+        preprocess_dataset("58", workspace)
+    assert contents(workspace) == {}
 
 
 def test_a_case_that_is_gone_is_removed(workspace: Workspace) -> None:
