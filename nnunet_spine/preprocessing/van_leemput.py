@@ -26,6 +26,7 @@ from nnunet_spine.preprocessing.contrasts import ContrastFit, fit_contrasts
 from nnunet_spine.preprocessing.foreground import SAMPLE_SPACING_MM, Samples, sample
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.mixture import MixtureFit, Prior, fit_mixture
+from nnunet_spine.preprocessing.threads import one_blas_thread
 
 CLASSES = 8
 """Classes of the mixture; with too few, tissues are joined, whose contrast is then taken for a field."""
@@ -129,8 +130,9 @@ def estimate_field(
     share = float(samples.tissue.mean())
     if samples.tissue.sum() < LEAST_SAMPLES:
         return replace(no_field(image, StopReason.NO_TISSUE), tissue_share=share, samples=samples)
-    contrasts = fit_contrasts(samples, image.shape, spacing_mm, orders)
-    return _estimate(image.shape, samples, contrasts, share, classes)
+    with one_blas_thread():
+        contrasts = fit_contrasts(samples, image.shape, spacing_mm, orders)
+        return _estimate(image.shape, samples, contrasts, share, classes)
 
 
 def check_volume(image: FloatArray, spacing_mm: Sequence[float]) -> None:

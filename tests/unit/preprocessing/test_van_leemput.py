@@ -6,6 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from scipy import ndimage
+from threadpoolctl import threadpool_limits
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
@@ -59,6 +60,15 @@ def test_without_a_field_none_is_made_up(seed: int) -> None:
     signal = anatomy(seed)
     found = estimate_field(taken(signal, np.ones(SHAPE)), SPACING)
     assert error(found.field, np.ones(SHAPE), signal > 0) <= 0.03
+
+
+def test_the_field_has_the_same_bits_on_any_number_of_threads() -> None:
+    image = taken(anatomy(1), smooth_field(0.5))
+    fields = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            fields.append(estimate_field(image, SPACING).field.tobytes())
+    assert fields[0] == fields[1]
 
 
 def test_the_estimate_holds_together() -> None:
