@@ -77,32 +77,18 @@ def plan_dataset(
     WorkFailed
         Where nnU-Net cannot read an image, or no grid fits the memory.
     """
-    if not 0 < memory_gib < math.inf:
-        raise BadInput(f"The memory to plan for is {memory_gib} GiB; expected a number above 0.")
-    if plans_name == PLAIN_NNUNET_PLANS or not plans_name.isidentifier():
-        raise BadInput(
-            f"The plans cannot be named {plans_name[:60]!r}: take letters, digits and _, not nnU-Net's own name."
-        )
+    _check(memory_gib, plans_name)
     name = workspace.dataset_name(dataset)
     raw = workspace.raw / name
     if not (raw / "dataset.json").is_file():
         raise NotFound(f"There is no raw data set {raw}. Make it with `nnunet-spine convert`.")
     folder = make_folder(workspace.preprocessed / name)
     workspace.apply()
-
-    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+    _extract_fingerprint(name, raw)
 
     from nnunet_spine.nnunet.planner import FIELDS_KEY, SpinePlanner
-    from nnunet_spine.nnunet.registration import list_with_threads
 
-    list_with_threads()
     with quiet():
-        extractor = DatasetFingerprintExtractor(name, allocated_cpus())
-        extractor.show_progress_bar = False
-        try:
-            extractor.run(overwrite_existing=True)
-        except RuntimeError as error:
-            raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {' '.join(str(error).split())}") from error
         planner = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings)
         plans = planner.derive_plans()
     measures = measure_cases(raw, plans["configurations"][CONFIGURATION]["patch_size"], planner.settings, progress)
@@ -113,6 +99,30 @@ def plan_dataset(
     plans[FIELDS_KEY] = advice.as_json(planner.settings.bias_method)
     planner.write_plans()
     return Planned(folder / f"{plans_name}.json", plans, ceiling, bias_fields, advice)
+
+
+def _check(memory_gib: float, plans_name: str) -> None:
+    if not 0 < memory_gib < math.inf:
+        raise BadInput(f"The memory to plan for is {memory_gib} GiB; expected a number above 0.")
+    if plans_name == PLAIN_NNUNET_PLANS or not plans_name.isidentifier():
+        raise BadInput(
+            f"The plans cannot be named {plans_name[:60]!r}: take letters, digits and _, not nnU-Net's own name."
+        )
+
+
+def _extract_fingerprint(dataset_name: str, raw: Path) -> None:
+    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+
+    from nnunet_spine.nnunet.registration import list_with_threads
+
+    list_with_threads()
+    with quiet():
+        extractor = DatasetFingerprintExtractor(dataset_name, allocated_cpus())
+        extractor.show_progress_bar = False
+        try:
+            extractor.run(overwrite_existing=True)
+        except RuntimeError as error:
+            raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {' '.join(str(error).split())}") from error
 
 
 def _write_rows(path: Path, kind: type[ResizeCeiling | CaseField], rows: Sequence[ResizeCeiling | CaseField]) -> None:
