@@ -27,7 +27,7 @@ from nnunet_spine.preprocessing.foreground import sample
 from nnunet_spine.preprocessing.van_leemput import estimate_field
 
 LESION_OVER_CORD = 1.64
-SEEDS = (31, 32, 33, 34, 35)
+SEEDS = (51, 52, 53, 54, 55)
 Mask = npt.NDArray[np.bool_]
 
 

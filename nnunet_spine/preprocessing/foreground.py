@@ -20,8 +20,11 @@ LEAST_POWER = 0.3
 THICK_SLICES = 1.5
 """Slices are thick where the largest spacing is more than this many times the smallest."""
 
-MOST_SAMPLES = 4000
-"""Beyond this the distance grows: more samples cost time and tell no more of a smooth field."""
+MOST_SAMPLES = 6000
+"""Beyond this many in tissue, the distance grows: more samples cost time and tell no more of a smooth field."""
+
+LEAST_SHARE = 0.2
+"""Least share of tissue for which the grid is made denser."""
 
 DARK_SHARE = 0.05
 """Share of the darkest samples that are looked at for air."""
@@ -78,7 +81,10 @@ class Samples:
 
 
 def sample_positions(
-    shape: Sequence[int], spacing_mm: Sequence[float], sample_spacing_mm: float = SAMPLE_SPACING_MM
+    shape: Sequence[int],
+    spacing_mm: Sequence[float],
+    sample_spacing_mm: float = SAMPLE_SPACING_MM,
+    most: float = MOST_SAMPLES,
 ) -> Positions:
     """Positions of the samples along z, y and x, in voxels.
 
@@ -89,7 +95,9 @@ def sample_positions(
     spacing_mm
         Spacing (z, y, x), in mm.
     sample_spacing_mm
-        Wanted distance of samples, in mm; it grows where there would be more than `MOST_SAMPLES`.
+        Wanted distance of samples, in mm; it grows where there would be more than `most`.
+    most
+        Most positions.
     """
     wanted = np.full(3, sample_spacing_mm, np.float64)
     if max(spacing_mm) > THICK_SLICES * min(spacing_mm):
@@ -99,7 +107,7 @@ def sample_positions(
     while True:
         strides = [max(1, round(d / float(s))) for d, s in zip(wanted, spacing_mm, strict=True)]
         z, y, x = (_centred(n, stride) for n, stride in zip(shape, strides, strict=True))
-        if z.size * y.size * x.size <= MOST_SAMPLES:
+        if z.size * y.size * x.size <= most:
             return z, y, x
         wanted *= 1.1
 
@@ -125,6 +133,16 @@ def sample(
         See `sample_positions`.
     """
     indices = sample_positions(image.shape, spacing_mm, sample_spacing_mm)
+    samples = _sample_at(indices, image, spacing_mm, zero)
+    # Where air fills much of the view, a denser grid leaves as many samples in tissue.
+    most = MOST_SAMPLES / max(LEAST_SHARE, float(samples.tissue.mean()))
+    denser = sample_positions(image.shape, spacing_mm, sample_spacing_mm, most)
+    if [along.size for along in denser] == [along.size for along in indices]:
+        return samples
+    return _sample_at(denser, image, spacing_mm, zero)
+
+
+def _sample_at(indices: Positions, image: npt.NDArray[np.float32], spacing_mm: Sequence[float], zero: float) -> Samples:
     # float64: sums over neighbours must not overflow where the image uses the whole range of float32.
     neighbours = np.stack(
         [

@@ -74,8 +74,18 @@ def test_positions_are_the_same_from_both_ends(length: int, stride: int) -> None
 
 
 def test_there_are_never_too_many() -> None:
-    image = np.ones((64, 256, 256), np.float32)
+    image = np.linspace(1, 2, 64 * 256 * 256, dtype=np.float32).reshape(64, 256, 256)
     assert sample(image, (1.0, 1.0, 1.0)).values.size <= MOST_SAMPLES
+
+
+@pytest.mark.parametrize("share", [0.9, 0.5, 0.3])
+def test_air_in_view_costs_no_samples_of_tissue(share: float) -> None:
+    """A body that fills part of the rows: as many samples in tissue as one that fills nearly all, within steps."""
+    rng = np.random.default_rng(0)
+    image = np.hypot(rng.normal(0, 10, (64, 256, 256)), rng.normal(0, 10, (64, 256, 256)))
+    image[:, : round(256 * share)] += 500
+    found = sample(image.astype(np.float32), (1.0, 1.0, 1.0))
+    assert 0.7 * MOST_SAMPLES < found.tissue.sum() <= MOST_SAMPLES
 
 
 def test_what_noise_adds_is_taken_off() -> None:
