@@ -15,6 +15,7 @@ import SimpleITK as sitk
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing.field_settings import DEFAULT_FIELD, FieldSettings
 from nnunet_spine.preprocessing.foreground import Samples, sample
+from nnunet_spine.preprocessing.geometry import slice_axis
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.van_leemput import (
     MINIMUM_SIDE,
@@ -136,7 +137,9 @@ def _n4_field(image: FloatArray, spacing_mm: Sequence[float]) -> FloatArray:
     mask = sitk.And(
         sitk.OtsuThreshold(full, 0, 1, 200), sitk.BinaryThreshold(full, lowerThreshold=1e-6, upperThreshold=1e38)
     )
-    shrink = [min(N4_SHRINK, max(1, n // (2 * MINIMUM_SIDE))) for n in image.shape[:0:-1]] + [1]
+    across = slice_axis(image.shape, spacing_mm)
+    factors = [1 if i == across else min(N4_SHRINK, max(1, n // (2 * MINIMUM_SIDE))) for i, n in enumerate(image.shape)]
+    shrink = factors[::-1]
     corrector = sitk.N4BiasFieldCorrectionImageFilter()
     corrector.SetMaximumNumberOfIterations(N4_ITERATIONS)
     # More than one thread changes the order of sums, and with it the last bits.

@@ -40,6 +40,13 @@ def test_n4_is_closer_to_the_field_than_doing_nothing() -> None:
     np.testing.assert_allclose(correction.image * correction.field, image, rtol=1e-5, atol=1e-3)
 
 
+def test_n4_keeps_all_slices_whichever_axis_they_run_along() -> None:
+    image, _ = phantom()
+    field = correct_bias(image, SPACING, BiasMethod.N4).field
+    turned = correct_bias(image.transpose(1, 2, 0), [*SPACING[1:], SPACING[0]], BiasMethod.N4).field
+    np.testing.assert_allclose(turned.transpose(2, 0, 1), field, rtol=0.02)
+
+
 def test_n4_gives_the_same_bits_twice() -> None:
     image, _ = phantom()
     first, second = (correct_bias(image, SPACING, BiasMethod.N4).image for _ in range(2))
