@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import ctypes
+import fcntl
 import hashlib
 import io
 import json
@@ -173,16 +175,116 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise NotWritable(f"{folder} already exists and is not empty. Remove it, or choose another place.")
-    parent = make_folder(folder.parent)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial.", dir=parent))
-    staging.chmod(0o755)
-    try:
+    with _staging_beside(folder) as staging:
         yield staging
         if folder.exists():
             folder.rmdir()
         staging.replace(folder)
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`, and put it in the place of `folder` when the block ends well.
+
+    The change is one step of the file system (`exchange`); the earlier folder is removed after it.
+    """
+    with _staging_beside(folder) as staging:
+        yield staging
+        exchange(staging, folder)
+
+
+@contextmanager
+def _staging_beside(folder: Path) -> Iterator[Path]:
+    """An empty folder, locked as long as its maker lives, which is removed at the end with whatever is in it then."""
+    parent = make_folder(folder.parent)
+    remove_abandoned(folder)
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial.", dir=parent))
+    staging.chmod(0o755)
+    lock = _locked(staging)
+    try:
+        yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        if lock is not None:
+            os.close(lock)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove what killed processes left in making `folder`, and give back what one had moved away and not replaced."""
+    moved = _moved_away(folder)
+    if moved.exists() and not folder.exists():
+        moved.rename(folder)
+    for staging in [*folder.parent.glob(f".{folder.name}.partial.*"), moved]:
+        lock = _locked(staging) if staging.is_dir() else None
+        if lock is not None:
+            shutil.rmtree(staging, ignore_errors=True)
+            os.close(lock)
+
+
+def _locked(folder: Path) -> int | None:
+    """Descriptor that locks a folder, or None where a living process has it; a dead one's lock is gone with it."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+@contextmanager
+def sole_writer(folder: Path) -> Iterator[None]:
+    """Hold a folder against other processes that want to replace it.
+
+    Raises
+    ------
+    NotWritable
+        Where one is at work on it, or has replaced it meanwhile.
+    """
+    lock = _locked(folder)
+    try:
+        if lock is None or os.fstat(lock).st_ino != folder.stat().st_ino:
+            raise NotWritable(f"Another process is changing {folder}. Wait until it has ended, and run again.")
+        yield
+    finally:
+        if lock is not None:
+            os.close(lock)
+
+
+def exchange(one: Path, other: Path) -> None:
+    """Swap the names of two folders in one step.
+
+    Where the file system cannot, `other` is moved away first and removed after; a process that is killed in between
+    leaves it there, and `remove_abandoned` gives it back.
+    """
+    if _exchanged(one, other):
+        return
+    moved = _moved_away(other)
+    other.rename(moved)
+    one.rename(other)
+    moved.rename(one)
+
+
+def _moved_away(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.moved")
+
+
+def _exchanged(one: Path, other: Path) -> bool:
+    """Linux's renameat2 with RENAME_EXCHANGE; False where the C library or the file system does not have it."""
+    library = ctypes.CDLL(None, use_errno=True)
+    if not hasattr(library, "renameat2"):
+        return False
+    here, exchange_flag = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return bool(library.renameat2(here, os.fsencode(one), here, os.fsencode(other), exchange_flag) == 0)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Give a file a second name, or copy it with its times where the file system has no such names."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError:
+        shutil.copy2(source, target)
 
 
 def sha256(path: Path) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
+from nnunet_spine.dataset_conversion.near_duplicates import Descriptor, describe_image
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.references import on_grid, read_reference
 from nnunet_spine.dataset_conversion.sources import SourceCase
@@ -28,6 +30,9 @@ from nnunet_spine.progress import Progress
 
 CASES_PER_PROCESS = 4
 """Starting a process takes as long as converting a few cases."""
+
+IMAGES_PER_PROCESS = 40
+"""As much for describing images."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +50,6 @@ class Outcome:
 
     volume_ml: float | None
     problems: tuple[Problem, ...] = ()
-    voxels_sha256: str = ""
 
 
 def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) -> list[Outcome]:
@@ -70,6 +74,12 @@ def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) ->
     return outcomes
 
 
+def measure_images(paths: Sequence[Path], *, processes: int) -> list[Descriptor]:
+    """Descriptors of stored images, for the search of near-duplicates; in the order of `paths`."""
+    with _mapping(min(processes, len(paths) // IMAGES_PER_PROCESS)) as mapped:
+        return list(mapped(describe_image, paths))
+
+
 @contextmanager
 def _mapping(processes: int) -> Iterator[Any]:
     """`map`, or that of a pool of processes which stops at once where the block raises."""
@@ -84,9 +94,17 @@ def _mapping(processes: int) -> Iterator[Any]:
 
 
 def _prepare_worker() -> None:
-    """One thread a process; an interruption is the parent's to handle."""
+    """One thread a process; an interruption is the parent's to handle, and a worker ends with a parent that is killed."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the queues' threads would wait for ever
 
 
 def convert_case(job: Job) -> Outcome:
@@ -98,12 +116,11 @@ def convert_case(job: Job) -> Outcome:
         reference = on_grid(read_reference(job.source.reference), image.geometry)
     except Unusable as unusable:
         return Outcome(None, (unusable.at(where),))
-    stored = compact(image.array)
-    write_volume(job.image, Volume(stored, image.geometry))
+    write_volume(job.image, Volume(compact(image.array), image.geometry))
     write_volume(job.label, reference.mask)
     volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
     notes = tuple(note(where, text) for text in reference.notes)
-    return Outcome(volume_ml, notes, hashlib.sha256(np.ascontiguousarray(stored).tobytes()).hexdigest())
+    return Outcome(volume_ml, notes)
 
 
 def _read_image(files: Sequence[Path]) -> Volume:

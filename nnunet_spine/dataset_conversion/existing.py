@@ -1,23 +1,23 @@
-"""A data set that is already there: the same one is kept, another one is not overwritten."""
+"""A data set that is already there: the same source leaves it alone, another one adds to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
-from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, read_cases, read_splits, write_splits
+from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, read_cases, write_splits
 from nnunet_spine.dataset_conversion import private_mapping
-from nnunet_spine.dataset_conversion.conversion import REPORT_FILE, Conversion, Request, fold
+from nnunet_spine.dataset_conversion.build import Run, build
+from nnunet_spine.dataset_conversion.conversion import Conversion, Request, fold
+from nnunet_spine.dataset_conversion.found_source import FoundSource
+from nnunet_spine.dataset_conversion.known import problems_of, read_known, read_manifest, recorded_folds
+from nnunet_spine.dataset_conversion.matching import match
 from nnunet_spine.dataset_conversion.problems import Problem, Severity
 from nnunet_spine.dataset_conversion.pseudonyms import pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import Target
 from nnunet_spine.dataset_conversion.sources import Discovery
-from nnunet_spine.errors import NnunetSpineError, NotWritable
-from nnunet_spine.files import read_json
-from nnunet_spine.manifest import MANIFEST_FILE
-
-STEP = "convert"
+from nnunet_spine.errors import NnunetSpineError, NotFound, NotWritable
+from nnunet_spine.files import read_json, remove_abandoned, sole_writer
 
 
 def check_preprocessed(target: Target) -> None:
@@ -36,53 +36,75 @@ def check_preprocessed(target: Target) -> None:
         )
 
 
-def keep_existing(request: Request, discovery: Discovery, parameters: Mapping[str, Any]) -> Conversion:
-    """The data set that is there, where it was made from the same source with the same options.
+def settle(request: Request) -> None:
+    """End what a killed process left of this data set: all of its change is there afterwards, or nothing of it."""
+    folder = request.target.folder
+    if folder.parent.is_dir():
+        remove_abandoned(folder)
+    try:
+        cases = [case.case for case in read_cases(folder / CASES_FILE)] if folder.is_dir() else []
+    except NnunetSpineError:
+        return  # no data set of ours: what follows refuses it
+    private_mapping.settle(request.mapping, cases)
 
-    What is missing beside it, its folds or its private mapping, is made again.
 
-    Parameters
-    ----------
-    request
-        What is asked for.
-    discovery
-        The source.
-    parameters
-        What the manifest of the same conversion records.
+def renew(request: Request, found: FoundSource, run: Run) -> Conversion:
+    """Leave the data set that is there alone where it was made from this source, else add to it what is new.
 
     Raises
     ------
     NotWritable
-        Where it was made from another source, with other options, or by something else.
+        Where it was made with other options or by something else, or another process is changing it.
+    NotFound
+        Where something is to be added, and its private mapping is not there.
     """
-    report = _report_of_same(request.target, parameters)
+    with sole_writer(request.target.folder):
+        manifest, _ = read_manifest(request)
+        parameters = request.parameters(found.digest())
+        if manifest["parameters"] == parameters:
+            return keep_existing(request, found.discovery, manifest)
+        known = read_known(request)
+        matches = match(found.discovery.cases, found.digests, known)
+        conversion = build(request, found, parameters, run, known=known, matches=matches)
+        write_missing_splits(request, conversion)
+        return conversion
+
+
+def keep_existing(request: Request, discovery: Discovery, manifest: Mapping[str, Any]) -> Conversion:
+    """The data set that is there, made from the same source with the same options.
+
+    What is missing beside it, its folds or its private mapping, is made again.
+
+    Raises
+    ------
+    NotFound
+        Where the mapping of a data set that has grown is missing: one source does not tell all of it.
+    """
+    _, report = read_manifest(request)
     cases = read_cases(request.target.folder / CASES_FILE)
-    problems = tuple(
-        Problem(**{**problem, "severity": Severity(problem["severity"])}) for problem in report["problems"]
-    )
-    folding = fold(cases, report["training_volumes_ml"], request)
-    if request.splits.exists():
-        folding = replace(folding, folds=tuple(read_splits(request.splits)))
-    else:
-        write_splits(request.splits, folding.folds)
+    problems = problems_of(report)
     if not request.mapping.exists():
-        private_mapping.write_mapping(request.mapping, _mapping_again(discovery, problems, request.seed))
-    return Conversion(
+        if manifest.get("changes"):
+            raise NotFound(
+                f"{request.target.folder} has grown, and its private mapping is not at {request.mapping}. Put it back, "
+                "or name it with --mapping."
+            )
+        text = _mapping_again(discovery, problems, request.seed)
+        private_mapping.write_pending(request.mapping, text)
+        private_mapping.publish(request.mapping)
+    folding = fold(cases, report["training_volumes_ml"], request, recorded_folds(request, report))
+    conversion = Conversion(
         request.target.folder, request.splits, request.mapping, tuple(cases), folding, problems, already_converted=True
     )
+    write_missing_splits(request, conversion)
+    return conversion
 
 
-def _report_of_same(target: Target, parameters: Mapping[str, Any]) -> Any:
-    try:
-        manifest = read_json(target.folder / MANIFEST_FILE)
-        if manifest["step"] == STEP and manifest["parameters"] == parameters:
-            return read_json(target.folder / REPORT_FILE)
-    except (NnunetSpineError, KeyError, TypeError):
-        pass  # not a data set of ours, or a damaged one: the refusal below names it
-    raise NotWritable(
-        f"{target.folder} already exists, made from another source or with other options. Remove it, or choose "
-        "another number and name."
-    )
+def write_missing_splits(request: Request, conversion: Conversion) -> None:
+    """Write splits_final.json where it is absent, or older than the data set."""
+    wanted = [{"train": list(one.train), "val": list(one.test)} for one in conversion.folding.folds]
+    if not request.splits.exists() or read_json(request.splits) != wanted:
+        write_splits(request.splits, conversion.folding.folds)
 
 
 def _mapping_again(discovery: Discovery, problems: tuple[Problem, ...], seed: int) -> str:

@@ -6,7 +6,7 @@ Fold sizes are blocks of ceil(n / k), which gives the documented 15/15/15/13 for
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,7 +38,9 @@ class Folding:
 
 
 @dataclass(frozen=True)
-class _Patient:
+class Patient:
+    """A pseudonym with its cases, and the stratum of all of them: compartment, and place in `SIZE_NAMES`."""
+
     name: str
     cases: tuple[str, ...]
     stratum: tuple[Compartment, int]
@@ -88,7 +90,7 @@ def make_folds(cases: Sequence[FoldCase], *, k: int = 4, seed: int = 0) -> Foldi
     BadInput
         Where k is below 2 or above the number of patients, or a case is listed twice.
     """
-    patients = _patients(cases)
+    patients = patients_of(cases)
     if k < 2:
         raise BadInput(f"{k} folds were asked for. Cross-validation needs at least 2.")
     if len(patients) < k:
@@ -98,15 +100,27 @@ def make_folds(cases: Sequence[FoldCase], *, k: int = 4, seed: int = 0) -> Foldi
         )
     sizes = fold_sizes(len(cases), k)
     fold_of_case = _assign(patients, sizes, seed)
-    tested = [sorted(case for case, fold in fold_of_case.items() if fold == number) for number in range(k)]
+    return folding_of(patients, {p.name: fold_of_case[p.cases[0]] for p in patients}, sizes)
+
+
+def folding_of(patients: Sequence[Patient], fold_of_patient: Mapping[str, int], sizes: Sequence[int]) -> Folding:
+    """Folding by the number of each patient's fold; noted where its sizes are not `sizes`."""
+    fold_of_case = {case: fold_of_patient[patient.name] for patient in patients for case in patient.cases}
+    tested = [sorted(case for case, fold in fold_of_case.items() if fold == number) for number in range(len(sizes))]
     folds = tuple(
         Fold(number, tuple(sorted(set(fold_of_case) - set(test))), tuple(test)) for number, test in enumerate(tested)
     )
+    return Folding(folds, strata_of(patients), _size_notes(folds, sizes))
+
+
+def strata_of(patients: Sequence[Patient]) -> dict[str, str]:
+    """Name of each case's stratum, such as "intramedullary, small"."""
     strata = {case: f"{p.stratum[0].value}, {SIZE_NAMES[p.stratum[1]]}" for p in patients for case in p.cases}
-    return Folding(folds, dict(sorted(strata.items())), _size_notes(folds, sizes))
+    return dict(sorted(strata.items()))
 
 
-def _patients(cases: Iterable[FoldCase]) -> list[_Patient]:
+def patients_of(cases: Iterable[FoldCase]) -> list[Patient]:
+    """Cases grouped by patient, with their strata; `BadInput` where a case is listed twice."""
     grouped: dict[str, list[FoldCase]] = defaultdict(list)
     for case in sorted(cases, key=lambda case: (case.patient, case.case)):
         if any(case.case == other.case for other in grouped[case.patient]):
@@ -115,7 +129,7 @@ def _patients(cases: Iterable[FoldCase]) -> list[_Patient]:
     largest = {patient: max(case.volume_ml for case in group) for patient, group in grouped.items()}
     bounds = np.quantile(list(largest.values()), (1 / 3, 2 / 3)) if largest else np.zeros(2)
     return [
-        _Patient(
+        Patient(
             name,
             tuple(case.case for case in group),
             (_commonest(case.compartment for case in group), int(np.searchsorted(bounds, largest[name]))),
@@ -129,7 +143,7 @@ def _commonest(compartments: Iterable[Compartment]) -> Compartment:
     return min(counts, key=lambda compartment: (-counts[compartment], compartment.value))
 
 
-def _assign(patients: Sequence[_Patient], sizes: Sequence[int], seed: int) -> dict[str, int]:
+def _assign(patients: Sequence[Patient], sizes: Sequence[int], seed: int) -> dict[str, int]:
     """Fold number of each case: patients of several cases first, then the others dealt stratum by stratum."""
     shuffled = [patients[i] for i in np.random.default_rng(seed).permutation(len(patients))]
     by_stratum = sorted(shuffled, key=lambda patient: (patient.stratum[0].value, patient.stratum[1]))
@@ -146,7 +160,7 @@ def _assign(patients: Sequence[_Patient], sizes: Sequence[int], seed: int) -> di
     return {case: fold_of_patient[patient.name] for patient in patients for case in patient.cases}
 
 
-def _place_groups(groups: Sequence[_Patient], sizes: Sequence[int], *, waiting: int) -> dict[str, int]:
+def _place_groups(groups: Sequence[Patient], sizes: Sequence[int], *, waiting: int) -> dict[str, int]:
     """Fold of each patient of several cases: the one with most room, then with fewest of the stratum.
 
     `waiting` patients of one case follow; an empty fold comes first where not enough patients are left to fill all.

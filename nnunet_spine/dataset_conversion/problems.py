@@ -12,6 +12,7 @@ class Severity(StrEnum):
     """What a problem means for the conversion."""
 
     NOTE = "note"
+    WARNING = "warning"
     ERROR = "error"
 
 
@@ -22,7 +23,7 @@ class Problem:
     Parameters
     ----------
     severity
-        ERROR leaves the study or row out; NOTE does not.
+        ERROR leaves the study or row out; WARNING may spoil a result and should be looked at; NOTE is for the record.
     where
         Our own name of the place, such as "study 3"; never a value of the source.
     found, expected, remedy
@@ -72,3 +73,8 @@ def error(where: str, found: str, expected: str, remedy: str) -> Problem:
 def note(where: str, found: str, expected: str = "", remedy: str = "") -> Problem:
     """Problem that leaves nothing out."""
     return Problem(Severity.NOTE, where, found, expected, remedy)
+
+
+def warning(where: str, found: str, expected: str, remedy: str) -> Problem:
+    """Problem that leaves nothing out, but should be looked at."""
+    return Problem(Severity.WARNING, where, found, expected, remedy)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cases import CASES_FILE, Case, write_cases
+from nnunet_spine.cases import CASES_FILE, Case, Split, write_cases
 from nnunet_spine.errors import BadInput, NotWritable
 from nnunet_spine.files import write_json
 
@@ -16,6 +16,9 @@ DATASET_FILE = "dataset.json"
 FILE_ENDING = ".nii.gz"
 CHANNEL_NAMES = {"0": "T1 post-contrast"}
 """A name that nnU-Net does not know, so that it takes z-scores for its own configurations."""
+
+FOLDERS = {Split.TRAIN: ("imagesTr", "labelsTr"), Split.TEST: ("imagesTs", "labelsTs")}
+"""nnU-Net's folders of images and labels."""
 
 LABELS = {"background": 0, "tumor": 1}
 
@@ -92,6 +95,17 @@ def check_number_is_free(target: Target, folders: Iterable[Path]) -> None:
 def file_names(case: str) -> tuple[str, str]:
     """Names of a case's image and label file."""
     return f"{case}_0000{FILE_ENDING}", f"{case}{FILE_ENDING}"
+
+
+def case_paths(folder: Path, split: Split, case: str) -> tuple[Path, Path]:
+    """Image and label of a case of the data set in `folder`."""
+    (images, labels), (image, label) = FOLDERS[split], file_names(case)
+    return folder / images / image, folder / labels / label
+
+
+def history_folder(folder: Path, split: Split, case: str) -> Path:
+    """Where the earlier references of a case are kept, numbered from 1; nnU-Net does not look there."""
+    return folder / f"{FOLDERS[split][1]}_history" / case
 
 
 def write_dataset_files(folder: Path, *, training: int, cases: Sequence[Case]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine.cases import UNKNOWN, Compartment, Region, Split
+from nnunet_spine.dataset_conversion.patient_key import patient_key
 from nnunet_spine.dataset_conversion.problems import Problem
 
 
@@ -70,8 +71,8 @@ class SourceCase:
 
     @property
     def patient_key(self) -> str:
-        """What groups cases by patient: the identifier without regard to case and outer spaces."""
-        return self.identity.patient_id.strip().casefold()
+        """What groups cases by patient, however the identifier is spelt; see `patient_key`."""
+        return patient_key(self.identity.patient_id)
 
 
 @dataclass(frozen=True)

@@ -118,7 +118,7 @@ def test_patients_are_grouped_without_regard_to_case_and_spaces(make: Any, tmp_p
         plan = make.Plan(make.asymmetric(), patient=patient, study=f"1.2.{index + 1}")
         make.write_study(tmp_path / str(index), plan, make.blob())
     keys = [case.patient_key for case in discover_export(tmp_path).cases]
-    assert keys == ["ab 1", "ab 1", "ab 2"]
+    assert keys[0] == keys[1] != keys[2]
 
 
 def test_a_study_without_a_patient_id_is_named(make: Any, tmp_path: Path) -> None:

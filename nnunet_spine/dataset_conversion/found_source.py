@@ -1,0 +1,48 @@
+"""A discovered source with the digests of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from nnunet_spine.dataset_conversion.sources import Discovery
+from nnunet_spine.errors import BadInput
+from nnunet_spine.files import sha256
+
+
+@dataclass(frozen=True)
+class FoundSource:
+    """A discovery with the digests of its cases (image, reference)."""
+
+    discovery: Discovery
+    digests: tuple[tuple[str, str], ...]
+
+    @classmethod
+    def of(cls, discovery: Discovery) -> FoundSource:
+        """Read all files of a discovery; `BadInput` where one cannot be read."""
+        try:
+            digests = tuple((_digest(case.image), _digest((case.reference,))) for case in discovery.cases)
+        except OSError as failure:
+            raise BadInput(
+                f"A file of the source cannot be read ({failure.strerror}). Check its permissions."
+            ) from failure
+        return cls(discovery, digests)
+
+    def digest(self) -> str:
+        """SHA-256 of all that the conversion depends on."""
+        content = [
+            [
+                [*digest, case.where, case.patient_key, case.split, asdict(case.details)]
+                for case, digest in zip(self.discovery.cases, self.digests, strict=True)
+            ],
+            [problem.as_dict() for problem in self.discovery.problems],
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def _digest(files: Sequence[Path]) -> str:
+    """SHA-256 of files, whatever their names and order."""
+    return hashlib.sha256("".join(sorted(sha256(path) for path in files)).encode()).hexdigest()
