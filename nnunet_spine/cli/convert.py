@@ -24,7 +24,9 @@ def add_subparser(subparsers: Any) -> None:
         "convert",
         help="turn DICOM, NIfTI, NRRD or MHA into a raw data set with folds",
         description="Turn a DICOM export, or the images and references that a cases.csv lists, into nnU-Net's raw data "
-        "set with pseudonyms, folds and a manifest. The patients' identities go into one private file.",
+        "set with pseudonyms, folds and a manifest. The patients' identities go into one private file. A data set "
+        "that is there grows: known cases stay as they are, new ones are added, changed references replace the "
+        "earlier ones.",
     )
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of a DICOM export, or a cases.csv")
     parser.add_argument(
@@ -46,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Convert and print what came of it."""
     from nnunet_spine.dataset_conversion.convert import convert
     from nnunet_spine.nnunet.environment import allocated_cpus
+    from nnunet_spine.reporting.conversion_page import conversion_page
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop leaves nothing half-written either
     workspace = workspace_of(arguments)
@@ -62,20 +65,26 @@ def run(arguments: argparse.Namespace) -> int:
             mapping=arguments.mapping,
             processes=allocated_cpus(),
             progress=progress,
+            page=conversion_page,
         )
     if arguments.json:
-        print_json(_as_dict(conversion))
+        print_json(conversion_as_dict(conversion))
     else:
-        _print_result(conversion, arguments.dataset)
+        print_conversion(conversion, arguments.dataset)
     return 1 if conversion.left_out and not arguments.allow_partial else 0
 
 
-def _as_dict(conversion: Conversion) -> dict[str, Any]:
+def conversion_as_dict(conversion: Conversion) -> dict[str, Any]:
+    """What came of a conversion, for `--json`."""
     return {
         "dataset": str(conversion.folder),
         "splits": str(conversion.splits),
         "mapping": str(conversion.mapping),
         "already_converted": conversion.already_converted,
+        "added": list(conversion.added),
+        "corrected": list(conversion.corrected),
+        "absent": list(conversion.absent),
+        "outdated": list(conversion.outdated),
         "cases": len(conversion.cases),
         "patients": conversion.patients,
         "fold_sizes": [len(fold.test) for fold in conversion.folding.folds],
@@ -84,9 +93,10 @@ def _as_dict(conversion: Conversion) -> dict[str, Any]:
     }
 
 
-def _print_result(conversion: Conversion, dataset: int) -> None:
-    state = " (already converted, left alone)" if conversion.already_converted else ""
-    print(f"{conversion.folder.name}: {len(conversion.cases)} cases of {conversion.patients} patients{state}\n")
+def print_conversion(conversion: Conversion, dataset: int) -> None:
+    """Print what came of a conversion, and what comes next."""
+    size = f"{len(conversion.cases)} cases of {conversion.patients} patients"
+    print(f"{conversion.folder.name}: {size}{_state(conversion)}\n")
     folds = conversion.folding.folds
     strata = sorted(set(conversion.folding.strata.values()))
     rows = [
@@ -100,7 +110,20 @@ def _print_result(conversion: Conversion, dataset: int) -> None:
         print(f"{problem.severity}: {problem.describe()}")
     if conversion.left_out:
         print(f"{conversion.left_out} left out; the others were converted.")
+    for sentence in conversion.outdated:
+        print(f"outdated: {sentence}")
     print(f"Data set:        {conversion.folder}")
+    page = conversion.folder / "conversion_report.html"
+    if page.is_file():
+        print(f"Report:          {page}")
     print(f"Folds:           {conversion.splits}")
     print(f"Private mapping: {conversion.mapping} (keep it apart; it names the patients)")
     print(f"Next:            nnunet-spine plan {dataset}")
+
+
+def _state(conversion: Conversion) -> str:
+    if conversion.already_converted:
+        return " (already converted, left alone)"
+    changes = [f"{len(conversion.added)} added"] if conversion.added else []
+    changes += [f"{len(conversion.corrected)} references replaced"] if conversion.corrected else []
+    return f" ({', '.join(changes)})" if changes else ""

@@ -16,6 +16,7 @@ from nnunet_spine.errors import NnunetSpineError
 COMMANDS = (
     "phantoms",
     "convert",
+    "import-corrections",
     "plan",
     "preprocess",
     "train",

@@ -159,7 +159,7 @@ def _fill(
         _keep_files(known.folder, staging)
     added, replaced, problems = _convert(staging, request, found, run, known, matches)
     earlier = _renewed(known, found, matches, replaced) if known else ()
-    problems = [*found.discovery.problems, *matches.problems, *problems]
+    problems = [*found.discovery.problems, *_absences(matches), *matches.problems, *problems]
     if known and not added and not replaced and earlier == known.cases:
         raise _Unchanged(problems)
     cases = tuple(sorted((*earlier, *(one.stored for one in added)), key=lambda one: one.case.case))
@@ -171,7 +171,6 @@ def _fill(
     problems += _between_cases(staging, cases, {one.stored.case.case for one in added}, run)
     problems += _spellings(found, added, known)
     problems += [note("folds", text) for text in folding.notes]
-    problems += _absences(matches)
     problems = [*(_lasting(known) if known else ()), *problems]
     changes = _changes(run.command, known, [one.stored.case.case for one in added], replaced)
     return _Content(cases, folding, tuple(problems), tuple(changes)), added, replaced

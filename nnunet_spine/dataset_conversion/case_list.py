@@ -84,14 +84,14 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str) -> SourceCase
         where,
         files,
         reference,
-        _with_columns(header_details, row, f"cases.csv, {where}"),
+        with_columns(header_details, row, f"cases.csv, {where}"),
         Identity(row["patient"], *uids, row["image"], row["reference"]),
         parse_enum(Split, row.get("split", "") or Split.TRAIN, f"cases.csv, {where}"),
     )
 
 
-def _with_columns(details: Details, row: Mapping[str, str], where: str) -> Details:
-    """`details` with what the row's own columns say."""
+def with_columns(details: Details, row: Mapping[str, str], where: str) -> Details:
+    """`details` with what the row's own columns say; `BadInput` where a value cannot be."""
     if row.get("compartment"):
         details = replace(details, compartment=parse_enum(Compartment, row["compartment"], where))
     if row.get("region"):

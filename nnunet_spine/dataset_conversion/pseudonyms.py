@@ -41,14 +41,15 @@ def pseudonyms(cases: Sequence[SourceCase], *, seed: int, taken: Taken = Taken()
     highest = first_case + len(cases) - 1
     patients = dict(taken.patients)
     unnamed = itertools.count(first_patient)
+    keys = [case.patient_key or f"\0{index}" for index, case in enumerate(cases)]  # one of whom nothing is known is alone
     for index in order:
-        key = cases[index].patient_key
+        key = keys[index]
         if key not in patients:
             patients[key] = _numbered(PATIENT_PREFIX, next(unnamed), highest)
     numbers = {index: number for number, index in enumerate(order, start=first_case)}
     return [
-        (_numbered(CASE_PREFIX, numbers[index], highest), patients[case.patient_key])
-        for index, case in enumerate(cases)
+        (_numbered(CASE_PREFIX, numbers[index], highest), patients[keys[index]])
+        for index in range(len(cases))
     ]
 
 

@@ -26,6 +26,7 @@ from nnunet_spine.nnunet.runtime import choose_device
 from nnunet_spine.phantoms.cohort import write_cohort
 from nnunet_spine.progress import Progress
 from nnunet_spine.protocol import PROTOCOL
+from nnunet_spine.reporting.conversion_page import conversion_page
 from nnunet_spine.reporting.report import ReportModel, write_report
 from nnunet_spine.training.run import TrainingJob, train_fold
 from nnunet_spine.workflow.steps import Study, ensure_evaluation, ensure_nnunet_fold, ensure_nnunet_plans, ensure_plans
@@ -156,6 +157,7 @@ def _prepare(settings: DemoSettings, workspace: Workspace, step: StepProgress) -
             seed=settings.seed,
             processes=allocated_cpus(),
             progress=progress,
+            page=conversion_page,
         )
     study = Study(conversion.folder.name, workspace, settings.output / "evaluation")
     with step("plan") as progress:

@@ -1,0 +1,55 @@
+"""Whether a mask that a person drew lies where its image lies."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnunet_spine.dataset_conversion.problems import Unusable
+from nnunet_spine.images import Geometry, Volume, reorient
+
+TOLERANCE_SPACINGS = 0.1
+"""Share of the smallest spacing by which the voxel centres of one grid may differ: headers are rounded differently."""
+
+
+def check_mask_place(mask: Volume, image: Geometry) -> None:
+    """Check that a mask belongs to an image, by physical space.
+
+    Parameters
+    ----------
+    mask
+        0 and 1, in any order of axes; a part of the image's grid or another grid is fine.
+    image
+        Grid of the image in the data set's orientation.
+
+    Raises
+    ------
+    Unusable
+        Where the mask has the image's size and another place, spacing or direction, or marks something off the image.
+    """
+    turned = reorient(mask)
+    if turned.geometry.same_grid(image, tolerance_mm=TOLERANCE_SPACINGS * min(image.spacing_xyz_mm)):
+        return
+    if turned.geometry.size_xyz == image.size_xyz:
+        raise Unusable(
+            f"a mask of the image's size on another grid ({turned.geometry.describe()})",
+            f"the image's own ({image.describe()})",
+            "Load the image first and save the mask in its geometry; in ITK-SNAP as its segmentation, in 3D Slicer with "
+            "the image as the reference volume",
+        )
+    outside = _outside(mask, image)
+    if outside:
+        raise Unusable(
+            f"{outside} of {int(mask.array.sum())} voxels of the mask lie off the image",
+            "a mask within its image",
+            "Check that the two belong together",
+        )
+
+
+def _outside(mask: Volume, image: Geometry) -> int:
+    """Number of marked voxels whose centre is off the image, by half a voxel of the image and more."""
+    index = np.argwhere(mask.array)[:, ::-1].astype(np.float64)
+    points = np.c_[index, np.ones(len(index))] @ mask.geometry.affine_lps().T
+    on_image = points @ np.linalg.inv(image.affine_lps()).T
+    size = np.asarray(image.size_xyz)
+    inside = (on_image[:, :3] >= -0.5 - 1e-3) & (on_image[:, :3] <= size - 0.5 + 1e-3)
+    return int(np.count_nonzero(~inside.all(axis=1)))
