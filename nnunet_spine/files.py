@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import ctypes
 import fcntl
+import glob
 import hashlib
 import io
 import json
@@ -234,21 +235,50 @@ def _locked(folder: Path) -> int | None:
 
 @contextmanager
 def sole_writer(folder: Path) -> Iterator[None]:
-    """Hold a folder against other processes that want to replace it.
+    """Keep other processes from making or replacing `folder`, by a lock beside it that ends with this process.
+
+    Where the block raises, folders that had to be made for the lock are removed if they are empty. A file system
+    without locks is trusted.
 
     Raises
     ------
     NotWritable
-        Where one is at work on it, or has replaced it meanwhile.
+        Where another process is at work on `folder`, or its parent cannot be written.
     """
-    lock = _locked(folder)
+    missing = [parent for parent in folder.parents if not parent.exists()]
+    path = make_folder(folder.parent) / f".{folder.name}.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
-        if lock is None or os.fstat(lock).st_ino != folder.stat().st_ino:
+        if not _is_mine(descriptor, path):
             raise NotWritable(f"Another process is changing {folder}. Wait until it has ended, and run again.")
-        yield
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    except BaseException:
+        for parent in missing:
+            if parent.is_dir() and not any(parent.iterdir()):
+                parent.rmdir()
+        raise
     finally:
-        if lock is not None:
-            os.close(lock)
+        os.close(descriptor)
+
+
+def _is_mine(descriptor: int, path: Path) -> bool:
+    """Whether this process got the lock, on the file that has the name."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+    return path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino
+
+
+def remove_partial(path: Path) -> None:
+    """Remove what killed processes left in writing `path`; to be called by its sole writer."""
+    for partial in path.parent.glob(f".*.partial.{glob.escape(path.name)}"):
+        partial.unlink(missing_ok=True)
 
 
 def exchange(one: Path, other: Path) -> None:

@@ -15,6 +15,7 @@ from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.matching import Matches
 from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_free
 from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.files import sole_writer
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL
 
@@ -68,16 +69,17 @@ def convert(
     target = Target(dataset, name, raw, preprocessed)
     request = Request(target, mapping or private_mapping.default_path(raw, target.full_name), folds, seed)
     check_request(request, [folder for folder in (raw, preprocessed, results) if folder])
-    settle(request)
-    found = _read_source(source, progress)
     run = Run(processes=processes, progress=progress, results=results, page=page)
-    if target.folder.exists():
-        return renew(request, found, run)
-    check_preprocessed(target)
-    if not found.discovery.cases:
-        raise BadInput(nothing_usable(found.discovery.problems))
-    everything = Matches(tuple(range(len(found.discovery.cases))))
-    return build(request, found, request.parameters(found.digest()), run, known=None, matches=everything)
+    with sole_writer(target.folder):
+        settle(request)
+        found = _read_source(source, progress)
+        if target.folder.exists():
+            return renew(request, found, run)
+        check_preprocessed(target)
+        if not found.discovery.cases:
+            raise BadInput(nothing_usable(found.discovery.problems))
+        everything = Matches(tuple(range(len(found.discovery.cases))))
+        return build(request, found, request.parameters(found.digest()), run, known=None, matches=everything)
 
 
 def check_request(request: Request, folders: Sequence[Path]) -> None:

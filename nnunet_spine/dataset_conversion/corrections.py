@@ -87,8 +87,8 @@ def import_corrections(
         if not folder.is_dir():
             raise NotFound(f"There is no folder {folder}. Check the path.")
     private_mapping.check_place(request.mapping, [request.target.folder, request.target.preprocessed_folder])
-    settle(request)
     with sole_writer(request.target.folder):
+        settle(request)
         known = read_known(request)
         rows = _rows(listed) if listed else {}
         sources = _sources(masks, images or known.folder / "imagesTs", rows, known)

@@ -17,7 +17,7 @@ from nnunet_spine.dataset_conversion.pseudonyms import pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import Target
 from nnunet_spine.dataset_conversion.sources import Discovery
 from nnunet_spine.errors import NnunetSpineError, NotFound, NotWritable
-from nnunet_spine.files import read_json, remove_abandoned, sole_writer
+from nnunet_spine.files import read_json, remove_abandoned, remove_partial
 
 
 def check_preprocessed(target: Target) -> None:
@@ -37,7 +37,10 @@ def check_preprocessed(target: Target) -> None:
 
 
 def settle(request: Request) -> None:
-    """End what a killed process left of this data set: all of its change is there afterwards, or nothing of it."""
+    """End what a killed process left of this data set: all of its change is there afterwards, or nothing of it.
+
+    To be called by the data set's sole writer.
+    """
     folder = request.target.folder
     if folder.parent.is_dir():
         remove_abandoned(folder)
@@ -46,6 +49,7 @@ def settle(request: Request) -> None:
     except NnunetSpineError:
         return  # no data set of ours: what follows refuses it
     private_mapping.settle(request.mapping, cases)
+    remove_partial(request.splits)
 
 
 def renew(request: Request, found: FoundSource, run: Run) -> Conversion:
@@ -54,20 +58,19 @@ def renew(request: Request, found: FoundSource, run: Run) -> Conversion:
     Raises
     ------
     NotWritable
-        Where it was made with other options or by something else, or another process is changing it.
+        Where it was made with other options or by something else.
     NotFound
         Where something is to be added, and its private mapping is not there.
     """
-    with sole_writer(request.target.folder):
-        manifest, _ = read_manifest(request)
-        parameters = request.parameters(found.digest())
-        if manifest["parameters"] == parameters:
-            return keep_existing(request, found.discovery, manifest)
-        known = read_known(request)
-        matches = match(found.discovery.cases, found.digests, known)
-        conversion = build(request, found, parameters, run, known=known, matches=matches)
-        write_missing_splits(request, conversion)
-        return conversion
+    manifest, _ = read_manifest(request)
+    parameters = request.parameters(found.digest())
+    if manifest["parameters"] == parameters:
+        return keep_existing(request, found.discovery, manifest)
+    known = read_known(request)
+    matches = match(found.discovery.cases, found.digests, known)
+    conversion = build(request, found, parameters, run, known=known, matches=matches)
+    write_missing_splits(request, conversion)
+    return conversion
 
 
 def keep_existing(request: Request, discovery: Discovery, manifest: Mapping[str, Any]) -> Conversion:

@@ -10,7 +10,7 @@ from pathlib import Path
 from nnunet_spine.dataset_conversion.patient_key import printable
 from nnunet_spine.dataset_conversion.sources import Discovery
 from nnunet_spine.errors import BadInput, NotWritable
-from nnunet_spine.files import PRIVATE_MODE, csv_text, make_folder, read_csv, write_text
+from nnunet_spine.files import PRIVATE_MODE, csv_text, make_folder, read_csv, remove_partial, write_text
 
 FOLDER = "private"
 FOLDER_MODE = 0o700
@@ -149,6 +149,7 @@ def settle(path: Path, cases: Collection[str]) -> None:
     cases
         Of the data set that is there; none where there is none.
     """
+    remove_partial(pending(path))
     if not pending(path).is_file():
         return
     if cases and set(read_mapping(pending(path))) <= set(cases):

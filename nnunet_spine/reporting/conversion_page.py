@@ -16,7 +16,6 @@ SEVERITIES = {
 }
 """Severities in the order of the page, with their headings."""
 
-_PROBLEM_HEADER = ("Where", "Found", "Expected", "What to do")
 _CASE_HEADER = (
     "Case",
     "Patient",
@@ -40,7 +39,6 @@ def conversion_page(report: Mapping[str, Any]) -> str:
         TEMPLATE,
         title=f"Conversion of {report['dataset']}",
         lead=_lead(report),
-        problem_header=_PROBLEM_HEADER,
         problems=[(severity, heading, rows) for severity, heading, rows in problems if rows],
         fold_header=("Compartment, lesion size", *[f"Fold {n}" for n in range(len(report["folds"]))], "All"),
         fold_rows=_fold_rows(report),
@@ -63,12 +61,8 @@ def _count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def _problems(problems: Sequence[Mapping[str, str]], severity: str) -> list[tuple[str, ...]]:
-    return [
-        tuple(problem[key] for key in ("where", "found", "expected", "remedy"))
-        for problem in problems
-        if problem["severity"] == severity
-    ]
+def _problems(problems: Sequence[Mapping[str, str]], severity: str) -> list[Mapping[str, str]]:
+    return [problem for problem in problems if problem["severity"] == severity]
 
 
 def _fold_rows(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -87,7 +81,7 @@ def _case_row(case: Mapping[str, Any]) -> tuple[str, ...]:
     fold = "held out" if case["fold"] is None else str(case["fold"])
     tesla = "" if case["field_strength"] is None else f"{case['field_strength']:g}"
     details = (case["tumor_type"], case["maker"], tesla, case["region"])
-    return (case["case"], case["patient"], fold, case["compartment"], size, f"{case['volume_ml']:.2f}", *details)
+    return (case["case"], case["patient"], fold, case["compartment"], size, f"{case['volume_ml']:.3g}", *details)
 
 
 def _change_row(change: Mapping[str, Any]) -> tuple[str, ...]:
