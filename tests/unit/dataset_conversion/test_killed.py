@@ -33,27 +33,30 @@ if not exchange:
 STEPS = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.chmod", "ctypes.dlopen"}
 
 def converted(root, last):
-    "Convert in a process of its own that is killed before its step number `last`; the number of its steps."
+    "Convert in a process that is killed before its step number `last`; how many steps it took, and which put the set there."
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        steps = 0
+        steps = commit = 0
         def count(event, arguments):
-            nonlocal steps
+            nonlocal steps, commit
             if event in STEPS or (event == "open" and isinstance(arguments[2], int) and arguments[2] & os.O_WRONLY):
                 steps += 1
+                renamed = event == "os.rename" and str(arguments[1]).endswith(("Dataset058_Spine", ".moved"))
+                if not commit and (event == "ctypes.dlopen" or renamed):
+                    commit = steps
                 if steps == last:
                     os.kill(os.getpid(), signal.SIGKILL)
         sys.addaudithook(count)
         folders = {name: root / f"nnUNet_{name}" for name in ("raw", "preprocessed", "results")}
         convert(source, dataset=58, name="Spine", folds=2, **folders)
-        os.write(write, str(steps).encode())
+        os.write(write, f"{steps} {commit}".encode())
         os._exit(0)
     os.close(write)
     _, status = os.waitpid(child, 0)
     with os.fdopen(read) as stream:
         text = stream.read()
-    return int(text) if text else -os.WTERMSIG(status)
+    return [int(number) for number in text.split()] or [-os.WTERMSIG(status)]
 
 def copied(name):
     root = base.with_name(name)
@@ -61,9 +64,9 @@ def copied(name):
         shutil.copytree(base, root)
     return root
 
-total = converted(copied("whole"), 0)
-stops = sorted({*range(1, total + 1, max(1, total // 4)), *range(max(1, total - 12), total + 1)})
-print(json.dumps([total, {stop: converted(copied(f"stop{stop}"), stop) for stop in stops}]))
+total, commit = converted(copied("whole"), 0)
+stops = sorted({*range(1, total, max(1, total // 4)), *range(commit - 6, min(commit + 6, total)), total - 1, total})
+print(json.dumps([total, {stop: converted(copied(f"stop{stop}"), stop)[0] for stop in stops}]))
 """
 
 
