@@ -25,6 +25,7 @@ from nnunet_spine.dataset_conversion.conversion import (
     volumes_of,
 )
 from nnunet_spine.dataset_conversion.downstream import outdated
+from nnunet_spine.dataset_conversion.folds import Folding
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.matching import Matches
@@ -76,11 +77,12 @@ class _Unchanged(Exception):  # noqa: N818 - no error: it leaves the staging wit
 
 @dataclass(frozen=True)
 class _Content:
-    """What the data set will hold."""
+    """What the data set will hold; `told` are the problems of this run, `problems` those of its report."""
 
     cases: tuple[StoredCase, ...]
-    folds: Any
+    folds: Folding
     problems: tuple[Problem, ...]
+    told: tuple[Problem, ...]
     changes: tuple[Mapping[str, Any], ...]
 
 
@@ -131,7 +133,7 @@ def build(
     names = tuple(one.stored.case.case for one in added) if known else ()
     cases = tuple(one.case for one in content.cases)
     return Conversion(
-        target.folder, request.splits, request.mapping, cases, content.folds, content.problems,
+        target.folder, request.splits, request.mapping, cases, content.folds, content.told,
         added=names, corrected=tuple(entry["case"] for entry in replaced), absent=matches.absent, outdated=stale,
     )  # fmt: skip
 
@@ -173,7 +175,17 @@ def _fill(
     problems += [note("folds", text) for text in folding.notes]
     problems = [*(_lasting(known) if known else ()), *problems]
     changes = _changes(run.command, known, [one.stored.case.case for one in added], replaced)
-    return _Content(cases, folding, tuple(problems), tuple(changes)), added, replaced
+    stored = problems if run.command == STEP or not known else [*_of_source(known), *_without_errors(problems)]
+    return _Content(cases, folding, tuple(stored), tuple(problems), tuple(changes)), added, replaced
+
+
+def _of_source(known: Known) -> list[Problem]:
+    """What the last conversion left out: another command does not change that."""
+    return [problem for problem in known.problems if problem.severity is Severity.ERROR]
+
+
+def _without_errors(problems: Sequence[Problem]) -> list[Problem]:
+    return [problem for problem in problems if problem.severity is not Severity.ERROR]
 
 
 def _keep_files(folder: Path, staging: Path) -> None:

@@ -230,3 +230,19 @@ def test_bad_usage_is_exit_2(
     assert message in error
     assert "Traceback" not in error
     assert files_of(root) == before
+
+
+def test_what_the_source_left_out_stays_told_by_the_source(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = root.parent / "source" / "cases.csv"
+    image = write_image(source.with_name("i6.nii.gz"), 6)
+    sitk.WriteImage(mask_like(image, 0), str(source.with_name("m6.nii.gz")))
+    write_image(source.with_name("i7.nii.gz"), 7)
+    sitk.WriteImage(mask_like(image), str(source.with_name("m7.nii.gz")))
+    source.write_text(source.read_text() + "Quirke6,i6.nii.gz,m6.nii.gz,,,\nQuirke7,i7.nii.gz,m7.nii.gz,,,\n")
+    assert main(["convert", str(source), "--root", str(root)]) == 1
+    case, stored = training_case(root)
+    sitk.WriteImage(mask_like(stored), str(root.parent / "masks" / f"{case}.nii.gz"))
+    assert main(command(root)) == 0
+    capsys.readouterr()
+    assert main(["convert", str(source), "--root", str(root)]) == 1
+    assert "error: row 8: the reference is empty" in capsys.readouterr().out
