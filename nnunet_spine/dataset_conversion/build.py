@@ -12,7 +12,6 @@ from typing import Any
 from nnunet_spine.cases import Case, Split, write_splits
 from nnunet_spine.dataset_conversion import private_mapping
 from nnunet_spine.dataset_conversion.added_cases import Added, add_cases, replace_references
-from nnunet_spine.dataset_conversion.case_conversion import measure_images
 from nnunet_spine.dataset_conversion.conversion import (
     PAGE_FILE,
     REPORT_FILE,
@@ -29,11 +28,18 @@ from nnunet_spine.dataset_conversion.folds import Folding
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.matching import Matches
-from nnunet_spine.dataset_conversion.near_duplicates import near_duplicates
-from nnunet_spine.dataset_conversion.patient_key import spelt_differently
-from nnunet_spine.dataset_conversion.problems import Problem, Severity, note
+from nnunet_spine.dataset_conversion.problems import Problem, note
 from nnunet_spine.dataset_conversion.raw_dataset import case_paths, write_dataset_files
 from nnunet_spine.dataset_conversion.sources import Details
+from nnunet_spine.dataset_conversion.told import (
+    absence_notes,
+    image_warnings,
+    lasting,
+    left_out_by_source,
+    nothing_usable,
+    spelling_notes,
+    without_errors,
+)
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import link_or_copy, make_folder, replacing_folder, staged_folder, write_json, write_text
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, write_manifest
@@ -149,7 +155,7 @@ def unchanged_conversion(
     folding = fold([one.case for one in known.cases], volumes_of(known.cases, Split.TRAIN), request, known.folds)
     return Conversion(
         known.folder, request.splits, request.mapping, tuple(one.case for one in known.cases), folding,
-        (*_lasting(known), *problems), already_converted=True, absent=matches.absent,
+        (*lasting(known), *problems), already_converted=True, absent=matches.absent,
     )  # fmt: skip
 
 
@@ -161,7 +167,7 @@ def _fill(
         _keep_files(known.folder, staging)
     added, replaced, problems = _convert(staging, request, found, run, known, matches)
     earlier = _renewed(known, found, matches, replaced) if known else ()
-    problems = [*found.discovery.problems, *_absences(matches), *matches.problems, *problems]
+    problems = [*found.discovery.problems, *absence_notes(matches), *matches.problems, *problems]
     if known and not added and not replaced and earlier == known.cases:
         raise _Unchanged(problems)
     cases = tuple(sorted((*earlier, *(one.stored for one in added)), key=lambda one: one.case.case))
@@ -170,22 +176,13 @@ def _fill(
     training_ml = volumes_of(cases, Split.TRAIN)
     folding = fold([one.case for one in cases], training_ml, request, known.folds if known else ())
     problems += [p for one in added for p in one.notes]
-    problems += _between_cases(staging, cases, {one.stored.case.case for one in added}, run)
-    problems += _spellings(found, added, known)
+    problems += image_warnings(staging, cases, {one.stored.case.case for one in added}, run.processes)
+    problems += spelling_notes(found, added, known)
     problems += [note("folds", text) for text in folding.notes]
-    problems = [*(_lasting(known) if known else ()), *problems]
+    problems = [*(lasting(known) if known else ()), *problems]
     changes = _changes(run.command, known, [one.stored.case.case for one in added], replaced)
-    stored = problems if run.command == STEP or not known else [*_of_source(known), *_without_errors(problems)]
+    stored = problems if run.command == STEP or not known else [*left_out_by_source(known), *without_errors(problems)]
     return _Content(cases, folding, tuple(stored), tuple(problems), tuple(changes)), added, replaced
-
-
-def _of_source(known: Known) -> list[Problem]:
-    """What the last conversion left out: another command does not change that."""
-    return [problem for problem in known.problems if problem.severity is Severity.ERROR]
-
-
-def _without_errors(problems: Sequence[Problem]) -> list[Problem]:
-    return [problem for problem in problems if problem.severity is not Severity.ERROR]
 
 
 def _keep_files(folder: Path, staging: Path) -> None:
@@ -237,45 +234,6 @@ def _with_details(case: Case, details: Details) -> Case:
     return replace(case, **{name: value for name, value in vars(details).items() if value != plain[name]})
 
 
-def _between_cases(staging: Path, cases: Sequence[StoredCase], new: set[str], run: Run) -> list[Problem]:
-    paths = [case_paths(staging, one.split, one.case.case)[0] for one in cases] if new else []
-    described = measure_images(paths, processes=run.processes)
-    names = [one.case.case for one in cases]
-    return near_duplicates([one.case for one in cases], dict(zip(names, described, strict=False)), new)
-
-
-def _spellings(found: FoundSource, added: Sequence[Added], known: Known | None) -> list[Problem]:
-    """Notes on patients who are one by our rule and not by their spelling, where a new case is one of them."""
-    spelt = [(one.stored.case.case, found.discovery.cases[one.number].identity.patient_id) for one in added]
-    new = {case for case, _ in spelt}
-    spelt += [(case, row.get("patient_id", "")) for case, row in (known.rows if known else {}).items()]
-    return [
-        note(
-            ", ".join(cases),
-            f"{len(cases)} spellings of one patient identifier (spaces, case, zeros in front, order about ^) were taken "
-            "as one patient",
-            remedy="Where they are different patients, give them different identifiers in a cases.csv",
-        )
-        for cases in spelt_differently(spelt)
-        if new & set(cases)
-    ]
-
-
-def _absences(matches: Matches) -> list[Problem]:
-    count = len(matches.absent)
-    return [note("source", f"{count} known cases are not in this source; they were kept")] if count else []
-
-
-def _lasting(known: Known) -> tuple[Problem, ...]:
-    """Earlier notes and warnings on cases; what was left out then is told by the source that holds it."""
-    names = set(known.by_name)
-    return tuple(
-        problem
-        for problem in known.problems
-        if problem.severity is not Severity.ERROR and set(problem.where.split(", ")) <= names
-    )
-
-
 def _changes(
     command: str, known: Known | None, added: Sequence[str], replaced: Sequence[Mapping[str, Any]]
 ) -> list[Mapping[str, Any]]:
@@ -323,13 +281,6 @@ def _write_mapping(
         rest = tuple(case for number, case in enumerate(cases) if number not in matches.present)
         text = private_mapping.mapping_text(replace(found.discovery, cases=rest), names, earlier)
     private_mapping.write_pending(request.mapping, text)
-
-
-def nothing_usable(problems: Sequence[Problem]) -> str:
-    """Message of a source without a usable case."""
-    errors = [problem.describe() for problem in problems if problem.severity is Severity.ERROR]
-    more = f" And {len(errors) - 3} more." if len(errors) > 3 else ""
-    return f"No case of the source can be used; nothing was written. {' '.join(errors[:3])}{more}"
 
 
 @contextmanager

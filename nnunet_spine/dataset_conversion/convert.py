@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_spine.dataset_conversion import private_mapping
-from nnunet_spine.dataset_conversion.build import Page, Run, build, nothing_usable
+from nnunet_spine.dataset_conversion.build import Page, Run, build
 from nnunet_spine.dataset_conversion.case_list import read_case_list
 from nnunet_spine.dataset_conversion.conversion import Conversion, Request
 from nnunet_spine.dataset_conversion.dicom_discovery import discover_export
@@ -14,6 +14,7 @@ from nnunet_spine.dataset_conversion.existing import check_preprocessed, renew, 
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.matching import Matches
 from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_free
+from nnunet_spine.dataset_conversion.told import nothing_usable
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import sole_writer
 from nnunet_spine.progress import Progress, silent
