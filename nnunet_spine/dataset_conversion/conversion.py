@@ -12,6 +12,7 @@ from nnunet_spine.cases import SPLITS_FILE, Case, Split
 from nnunet_spine.dataset_conversion.folds import FoldCase, Folding, make_folds
 from nnunet_spine.dataset_conversion.problems import Problem, Severity
 from nnunet_spine.dataset_conversion.raw_dataset import Target
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.sources import SourceCase
 
 REPORT_FILE = "conversion_report.json"
@@ -19,12 +20,13 @@ REPORT_FILE = "conversion_report.json"
 
 @dataclass(frozen=True)
 class Request:
-    """The data set to make, its folds, and where the private mapping goes."""
+    """The data set to make, its folds, where the private mapping goes, and what is tumor in the references."""
 
     target: Target
     mapping: Path
     folds: int
     seed: int
+    selection: Selection = NO_SELECTION
 
     @property
     def splits(self) -> Path:
@@ -39,6 +41,7 @@ class Request:
             "folds": self.folds,
             "seed": self.seed,
             "source_sha256": source_sha256,
+            **self.selection.parameters(),
         }
 
 

@@ -29,6 +29,7 @@ from nnunet_spine.dataset_conversion.existing import STEP, check_preprocessed, k
 from nnunet_spine.dataset_conversion.problems import Problem, Severity, note
 from nnunet_spine.dataset_conversion.pseudonyms import pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_free, file_names, write_dataset_files
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.sources import Discovery, SourceCase
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import sha256, staged_folder, write_json
@@ -70,6 +71,7 @@ def convert(
     folds: int = PROTOCOL.folds,
     seed: int = PROTOCOL.seed,
     mapping: Path | None = None,
+    selection: Selection = NO_SELECTION,
     processes: int = 1,
     progress: Progress = silent,
 ) -> Conversion:
@@ -85,6 +87,8 @@ def convert(
         Number of folds; seed of the case numbers and of the folds.
     mapping
         File of the private mapping; by default in a folder `private` beside `raw`.
+    selection
+        What is tumor in the references; by default what their words and types say.
     processes, progress
         Cases converted side by side, where more than 1 needs an importable main module; told after each file and case.
 
@@ -96,7 +100,7 @@ def convert(
         Where another data set is in the way, or an output folder cannot be written.
     """
     target = Target(dataset, name, raw, preprocessed)
-    request = Request(target, mapping or private_mapping.default_path(raw, target.full_name), folds, seed)
+    request = Request(target, mapping or private_mapping.default_path(raw, target.full_name), folds, seed, selection)
     _check_request(request, [folder for folder in (raw, preprocessed, results) if folder])
     found = _read_source(source, progress)
     if target.folder.exists():
@@ -117,7 +121,7 @@ def _make(request: Request, found: _Source, processes: int, progress: Progress) 
     if not found.discovery.cases:
         raise BadInput(_nothing_usable(found.discovery.problems))
     with _undone_on_failure([target.folder, request.splits, request.mapping]), staged_folder(target.folder) as staging:
-        converted, problems = _convert_cases(found, staging, request.seed, processes, progress)
+        converted, problems = _convert_cases(found, staging, request, processes, progress)
         cases = tuple(one.case for one in converted)
         training_ml = volumes_of(converted, Split.TRAIN)
         folding = fold(cases, training_ml, request)
@@ -159,12 +163,15 @@ def _nothing_usable(problems: Sequence[Problem]) -> str:
 
 
 def _convert_cases(
-    found: _Source, staging: Path, seed: int, processes: int, progress: Progress
+    found: _Source, staging: Path, request: Request, processes: int, progress: Progress
 ) -> tuple[list[ConvertedCase], list[Problem]]:
     """Convert into `staging` under running numbers, then rename what is sound to our identifiers."""
     for folder in {folder for case in found.discovery.cases for folder in FOLDERS[case.split]}:
         (staging / folder).mkdir()
-    jobs = [Job(case, *_paths(staging, case.split, f"{i}")) for i, case in enumerate(found.discovery.cases)]
+    jobs = [
+        Job(case, *_paths(staging, case.split, f"{i}"), request.selection)
+        for i, case in enumerate(found.discovery.cases)
+    ]
     outcomes = convert_cases(jobs, processes=processes, progress=progress)
     left_out = [p for outcome in outcomes if outcome.volume_ml is None for p in outcome.problems]
     problems = [*found.discovery.problems, *left_out]
@@ -172,7 +179,7 @@ def _convert_cases(
     if not sound:
         raise BadInput(_nothing_usable(problems))
     converted = []
-    for i, names in zip(sound, pseudonyms([jobs[i].source for i in sound], seed=seed), strict=True):
+    for i, names in zip(sound, pseudonyms([jobs[i].source for i in sound], seed=request.seed), strict=True):
         converted.append(_named(jobs[i].source, outcomes[i], found.digests[i], names))
         image, label = _paths(staging, jobs[i].source.split, names[0])
         jobs[i].image.rename(image)
