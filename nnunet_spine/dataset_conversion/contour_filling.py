@@ -24,6 +24,9 @@ MOST_VOXELS = 6e7
 PLANARITY_MM = 0.5
 """Largest extent of a contour across its plane; more means another orientation, or no plane at all."""
 
+LINE = 1e-4
+"""Contours whose extent is less than this share of their length lie on a line."""
+
 SAME_PLANE_MM = 0.1
 """Contours closer than this lie in one plane."""
 
@@ -130,22 +133,13 @@ def _frame(contours: Sequence[Points], grid: Geometry) -> _Frame:
 
 
 def _common_normal(contours: Sequence[Points]) -> npt.NDArray[np.float64]:
-    """Unit normal that large contours decide: the sum of their area vectors, all on one side of the largest."""
-    areas = np.array([_area_vector(contour) for contour in contours])
-    largest = areas[np.argmax(np.linalg.norm(areas, axis=1))]
-    total = (areas * np.where(areas @ largest < 0, -1.0, 1.0)[:, np.newaxis]).sum(axis=0)
-    length = float(np.linalg.norm(total))
-    if length == 0.0:
+    """Unit normal of the plane that all contours fit best, each moved to the origin."""
+    centred = np.concatenate([contour - contour.mean(axis=0) for contour in contours])
+    extents, axes = np.linalg.svd(centred, full_matrices=False)[1:]
+    if extents[1] <= LINE * max(float(extents[0]), 1.0):
         raise Unusable("contours that enclose no area", "closed contours about a lesion", "Check the contours")
-    normal: npt.NDArray[np.float64] = total / length
+    normal: npt.NDArray[np.float64] = axes[2]
     return normal
-
-
-def _area_vector(contour: Points) -> npt.NDArray[np.float64]:
-    """Half the sum of cross products along a closed contour: its normal, as long as its area."""
-    centred = contour - contour.mean(axis=0)
-    vector: npt.NDArray[np.float64] = 0.5 * np.cross(centred, np.roll(centred, -1, axis=0)).sum(axis=0)
-    return vector
 
 
 def _planes(contours: Sequence[Points], frame: _Frame) -> list[_Plane]:

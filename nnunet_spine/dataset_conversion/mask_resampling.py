@@ -14,17 +14,20 @@ from nnunet_spine.images import Geometry, Volume
 LATTICE_TOLERANCE = 0.02
 """Grids agree where voxel centres do within this fraction of a voxel."""
 
-SAMPLES_PER_VOXEL = 2
-"""Sub-samples along an axis for each voxel of the mask; its value is the nearest voxel's."""
-
-LEAST_SAMPLES, MOST_SAMPLES = 4, 64
-"""Sub-samples along an axis of a voxel of the image."""
+LEAST_SAMPLES, MOST_SAMPLES = 8, 64
+"""Sub-samples along an axis of a voxel of the image: one for each voxel of the mask, within these limits."""
 
 MOST_SAMPLES_IN_ALL = 5e7
 """Beyond this many for a lesion there are fewer in each voxel, so that memory stays below some 100 MB."""
 
 MOST_PARTS = 50
 """A mask in more parts than this is taken as one."""
+
+HALF = 0.5 - 1e-6
+"""A voxel is covered by half from here on; sums of sub-samples are not exact."""
+
+KEPT_VOLUME = 0.015
+"""Largest change of a part's volume, as a fraction, that voxels covered by half may bring."""
 
 INSIDE_TOLERANCE = 0.01
 """A part is wholly on the grid where its sub-samples find its volume within this fraction."""
@@ -40,10 +43,14 @@ class Placed:
 
 @dataclass(frozen=True, eq=False)
 class _Coverage:
-    """How much of each voxel of a box lies in the mask, 0 to 1, shape (z, y, x); the box begins at `start_zyx`."""
+    """How much of each voxel of a box lies in the mask, 0 to 1, shape (z, y, x).
+
+    The box begins at `start_zyx`; `cut` tells whether the grid ends within the box that the part needs.
+    """
 
     fractions: npt.NDArray[np.float64]
     start_zyx: npt.NDArray[np.intp]
+    cut: bool
 
     @property
     def box(self) -> tuple[slice, ...]:
@@ -54,9 +61,10 @@ def place(mask: Volume, grid: Geometry) -> Placed:
     """Put a mask on a grid by physical space.
 
     Where voxel centres of both grids agree, whatever the order and direction of axes and the size, every voxel is
-    kept. Else each connected part of the mask takes as many voxels as have its volume, those that it covers most; of
-    voxels covered alike, those nearest its centre. So the volume changes by less than half a voxel in all, as long as
-    the mask lies on the grid; the limit that a voxel must be covered by, 0.5 on average, follows.
+    kept. Else each connected part of the mask takes the voxels that it covers at least half, where these have its
+    volume within `KEPT_VOLUME`. Where they do not, as on thick slices, it takes as many voxels as have its volume:
+    those that it covers most, and of voxels covered alike those nearest its centre. So the volume stays within 2 % or
+    half a voxel.
 
     Parameters
     ----------
@@ -69,19 +77,29 @@ def place(mask: Volume, grid: Geometry) -> Placed:
         placed = Volume.of(_nearest(mask.image(), grid))
         return Placed(placed, float(placed.array.sum()) * grid.voxel_ml)
     array = np.zeros(grid.shape_zyx, np.uint8)
-    owed = inside_ml = 0.0
+    carried = inside_ml = 0.0
     for part in _parts(mask):
         coverage = _covered(part, grid)
         if coverage is None:
             continue
-        whole_ml = float(part.array.sum()) * part.geometry.voxel_ml
-        part_ml = float(coverage.fractions.sum()) * grid.voxel_ml
-        part_ml = whole_ml if abs(part_ml - whole_ml) <= INSIDE_TOLERANCE * whole_ml else part_ml
+        part_ml = _inside_ml(part, coverage, grid)
         inside_ml += part_ml
-        owed += part_ml / grid.voxel_ml
-        taken = _take(array[coverage.box], coverage, grid, round(owed))
-        owed -= taken
+        voxels = part_ml / grid.voxel_ml
+        half = int((coverage.fractions >= HALF).sum())
+        if abs(half - voxels) <= KEPT_VOLUME * voxels:
+            _take(array[coverage.box], coverage, grid, half)
+        else:
+            carried += voxels
+            carried -= _take(array[coverage.box], coverage, grid, round(carried))
     return Placed(Volume(array, grid), inside_ml)
+
+
+def _inside_ml(part: Volume, coverage: _Coverage, grid: Geometry) -> float:
+    """Volume of a part on the grid: its own where the grid does not cut it, since sub-samples miss a little."""
+    whole_ml = float(part.array.sum()) * part.geometry.voxel_ml
+    sampled_ml = float(coverage.fractions.sum()) * grid.voxel_ml
+    uncut = not coverage.cut or abs(sampled_ml - whole_ml) <= INSIDE_TOLERANCE * whole_ml
+    return whole_ml if uncut else sampled_ml
 
 
 def same_lattice(first: Geometry, second: Geometry) -> bool:
@@ -131,8 +149,8 @@ def _covered(part: Volume, grid: Geometry) -> _Coverage | None:
     """How much of each voxel about a part it covers, by sub-samples; None where the part lies off the grid."""
     to_index = np.linalg.inv(grid.affine_lps()) @ part.geometry.affine_lps()
     corners = (to_index @ _corners(np.full(3, -0.5), np.asarray(part.geometry.size_xyz) - 0.5))[:3]
-    low = np.maximum(np.floor(corners.min(axis=1) + 0.5), 0)
-    high = np.minimum(np.ceil(corners.max(axis=1) - 0.5), np.asarray(grid.size_xyz) - 1)
+    needed = np.floor(corners.min(axis=1) + 0.5), np.ceil(corners.max(axis=1) - 0.5)
+    low, high = np.maximum(needed[0], 0), np.minimum(needed[1], np.asarray(grid.size_xyz) - 1)
     if (high < low).any():
         return None
     start = low[::-1].astype(np.intp)
@@ -141,12 +159,13 @@ def _covered(part: Volume, grid: Geometry) -> _Coverage | None:
     fine = sitk.GetArrayFromImage(_nearest(part.image(), _sub_grid(grid, start, shape, samples)))
     z, y, x = (int(s) for s in samples)
     blocks = fine.reshape(shape[0], z, shape[1], y, shape[2], x)
-    return _Coverage(blocks.sum(axis=(1, 3, 5), dtype=np.int64) / float(z * y * x), start)
+    cut = not (np.array_equal(low, needed[0]) and np.array_equal(high, needed[1]))
+    return _Coverage(blocks.sum(axis=(1, 3, 5), dtype=np.int64) / float(z * y * x), start, cut)
 
 
 def _samples(voxels_crossed: npt.NDArray[np.float64], voxels: int) -> npt.NDArray[np.float64]:
     """Sub-samples along x, y and z of a voxel, given how many voxels of the mask each of its axes crosses (columns)."""
-    wanted = np.ceil(SAMPLES_PER_VOXEL * np.abs(voxels_crossed).max(axis=0) - 1e-6)
+    wanted = np.ceil(np.abs(voxels_crossed).max(axis=0) - 1e-6)
     samples: npt.NDArray[np.float64] = np.clip(wanted, LEAST_SAMPLES, MOST_SAMPLES)
     while samples.prod() * voxels > MOST_SAMPLES_IN_ALL and samples.max() > 1:
         samples[np.argmax(samples)] -= 1

@@ -84,8 +84,8 @@ class Structure:
 
 
 def structures_of(header: Any) -> list[Structure]:
-    """Segments of a DICOM SEG, or regions of an RTSTRUCT, in the order of the file."""
-    segments = [_segment(item) for item in header.get("SegmentSequence") or []]
+    """Segments of a DICOM SEG, without a label map's background (0), or regions of an RTSTRUCT, in the file's order."""
+    segments = [one for item in header.get("SegmentSequence") or [] if (one := _segment(item)).number > 0]
     observations = header.get("RTROIObservationsSequence") or []
     return segments + [_region(item, observations) for item in header.get("StructureSetROISequence") or []]
 
