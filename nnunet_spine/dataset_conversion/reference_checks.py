@@ -26,6 +26,9 @@ LEAST_SIDE = 4
 LEAST_AIR = 0.02
 """With a smaller share of air in view, what is dark is not air for sure."""
 
+ABOVE_AIR = 1.5
+"""The body is brighter than air by this factor on the threshold of tissue, which the darkest air decides."""
+
 LEAST_CONTRAST = 2.0
 """Tissue is told from air where its median is this many times the threshold between them."""
 
@@ -94,20 +97,21 @@ def body_of(image: Volume) -> npt.NDArray[np.bool_] | None:
     values = image.array.astype(np.float32)
     spacing = image.geometry.spacing_zyx_mm
     samples = sample(values, spacing, zero=lowest)
-    if not samples.tissue.any() or np.median(samples.values[samples.tissue]) < LEAST_CONTRAST * samples.threshold:
+    threshold = ABOVE_AIR * samples.threshold
+    if not samples.tissue.any() or np.median(samples.values[samples.tissue]) < LEAST_CONTRAST * threshold:
         return None
     across = slice_axis(values.shape, spacing)
     in_plane = [1 if axis == across else 3 for axis in range(3)]
-    tissue = ndimage.uniform_filter(values - lowest, in_plane) > samples.threshold
+    tissue = ndimage.uniform_filter(values - lowest, in_plane) > threshold
     slices = [_filled(one, min(spacing)) for one in np.moveaxis(tissue, across, 0)]
     body = np.moveaxis(np.stack(slices), 0, across)
     return body if (~body).mean() >= LEAST_AIR else None
 
 
 def _filled(tissue: npt.NDArray[np.bool_], pixel_mm: float) -> npt.NDArray[np.bool_]:
-    """A slice of tissue with dark places closed and holes filled."""
+    """A slice of tissue without specks, with dark places closed and holes filled."""
     reach = max(1, round(CLOSING_MM / 2 / pixel_mm))
-    padded = np.pad(tissue, reach)
+    padded = np.pad(ndimage.binary_opening(tissue), reach)
     closed = ndimage.binary_closing(padded, iterations=reach)
     filled: npt.NDArray[np.bool_] = ndimage.binary_fill_holes(closed)[reach:-reach, reach:-reach]
     return filled
