@@ -33,6 +33,9 @@ SAME_PLANE_MM = 0.1
 PARALLEL = 0.9999
 """Cosine from which on the contours' normal counts as an axis of the image."""
 
+MOST_SLICES = 5000
+"""More slices of the fine grid than this are no lesion's."""
+
 MOST_SLICES_SKIPPED = 4.0
 """Planes up to this many slices apart belong to one lesion, and the gap is filled."""
 
@@ -174,6 +177,12 @@ def _spans(
     steps = (places - places[0]) / slice_mm
     even = np.abs(steps - np.rint(steps)).max() <= 0.02
     count = max(1, round(slices) if even else int(np.ceil(slices * STEPS_PER_SLICE)))
+    if count > MOST_SLICES:
+        raise Unusable(
+            f"contours in planes over {np.ptp(places):.0f} mm, {slice_mm:.2f} mm apart",
+            f"at most {MOST_SLICES} slices of contours",
+            "Check the coordinates of the contours",
+        )
     step_mm = slices * slice_mm / count
     pixel_mm = frame.pixel_mm.copy()
     while np.prod(np.ptp(points, axis=0) / pixel_mm + 2) * count > MOST_VOXELS:

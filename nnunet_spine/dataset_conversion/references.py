@@ -142,7 +142,10 @@ def on_grid(reference: Reference, grid: Geometry) -> Reference:
     before_ml = float(reference.mask.array.sum()) * reference.mask.geometry.voxel_ml
     if before_ml == 0.0:
         raise Unusable("the reference is empty", "at least one tumor voxel", "Check the segmentation")
-    placed = place(reference.mask, grid)
+    try:
+        placed = place(reference.mask, grid)
+    except np.linalg.LinAlgError as failure:
+        raise Unusable("a grid whose axes span no volume", "three axes", "Export image and reference again") from failure
     after_ml = float(placed.mask.array.sum()) * grid.voxel_ml
     if after_ml == 0.0 and placed.inside_ml == 0.0:
         raise Unusable(

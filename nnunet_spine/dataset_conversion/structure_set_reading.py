@@ -22,6 +22,9 @@ FILLED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 """Contour Geometric Types (PS3.3 C.8.8.6): those that enclose an area, and those that do not."""
 
+FARTHEST_MM = 1e4
+"""Larger coordinates lie outside any scanner."""
+
 UNIT_GRID = Geometry((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 
 
@@ -87,10 +90,10 @@ def _contours(dataset: Any, number: int) -> list[tuple[str, Points]]:
 
 def _points(data: Any) -> npt.NDArray[np.float64]:
     values = np.atleast_1d(np.asarray([] if data is None else data, dtype=float))
-    if len(values) % 3 or not np.isfinite(values).all():
+    if len(values) % 3 or not (np.abs(values) <= FARTHEST_MM).all():
         raise Unusable(
-            f"a contour of {len(values)} numbers, or one that is not finite",
-            "three coordinates a point, in mm",
+            f"a contour of {len(values)} numbers, or with one that is no coordinate in mm",
+            f"three coordinates a point, within {FARTHEST_MM:.0f} mm",
             "Export the structures again",
         )
     return values.reshape(-1, 3)

@@ -222,6 +222,8 @@ def test_contours_of_two_orientations_are_refused(make: Any, tmp_path: Path) -> 
     ("change", "message"),
     [
         (lambda c: setattr(c, "ContourData", ["1", "2", "3", "4"]), "a contour of 4 numbers"),
+        (lambda c: setattr(c, "ContourData", ["1", "2", "1e9"] * 4), "no coordinate in mm"),
+        (lambda c: setattr(c, "ContourData", ["nan", "2", "3"] * 4), "no coordinate in mm|cannot be read"),
         (lambda c: delattr(c, "ContourData"), "no contour of the RTSTRUCT encloses an area"),
         (lambda c: setattr(c, "ContourData", ["1", "2", "3"] * 4), "contours that enclose no area"),
     ],
@@ -234,6 +236,13 @@ def test_damaged_contours_are_refused(make: Any, tmp_path: Path, change: Any, me
     dataset.save_as(path)
     with pytest.raises(Unusable, match=message):
         read_reference(path, scene.image.geometry)
+
+
+def test_contours_far_apart_are_no_lesion(make: Any, tmp_path: Path) -> None:
+    scene = Scene(make, tmp_path)
+    places = [0.0, 0.11, 0.25, 2000.0]  # in slices of 4 mm
+    with pytest.raises(Unusable, match="contours in planes over 8000 mm"):
+        scene.placed({"tumor": [scene.box(s, (2, 4), (1, 3)) for s in places]})
 
 
 def test_without_a_grid_the_contours_have_the_same_area(make: Any, tmp_path: Path) -> None:
