@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 DEFAULT_DATASET = 58
 DEFAULT_NAME = "IntraduralSpineTumor"
+DEFAULT_FRACTION = 0.5
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -39,6 +40,28 @@ def add_subparser(subparsers: Any) -> None:
     )
     add_root(parser)
     parser.add_argument("--mapping", type=Path, metavar="FILE", help="where the private mapping goes")
+    parser.add_argument(
+        "--tumor-label",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="tumor is what has this in its label, description or type (DICOM SEG, RTSTRUCT); may be repeated",
+    )
+    parser.add_argument(
+        "--segment",
+        action="append",
+        type=int,
+        default=[],
+        metavar="N",
+        help="tumor is the segment, region or mask value of this number; may be repeated",
+    )
+    parser.add_argument(
+        "--fraction",
+        type=float,
+        default=DEFAULT_FRACTION,
+        metavar="F",
+        help="a voxel of a fractional DICOM SEG is tumor from this share of its maximum on (default: %(default)s)",
+    )
     parser.add_argument("--allow-partial", action="store_true", help="exit 0 although studies or rows were left out")
     add_json(parser)
     parser.set_defaults(run=run)
@@ -47,6 +70,7 @@ def add_subparser(subparsers: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Convert and print what came of it."""
     from nnunet_spine.dataset_conversion.convert import convert
+    from nnunet_spine.dataset_conversion.reference_selection import Selection
     from nnunet_spine.nnunet.environment import allocated_cpus
     from nnunet_spine.reporting.conversion_page import conversion_page
 
@@ -63,6 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
             folds=arguments.folds,
             seed=arguments.seed,
             mapping=arguments.mapping,
+            selection=Selection(tuple(arguments.tumor_label), tuple(arguments.segment), arguments.fraction),
             processes=allocated_cpus(),
             progress=progress,
             page=conversion_page,

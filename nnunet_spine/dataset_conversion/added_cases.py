@@ -17,6 +17,7 @@ from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable
 from nnunet_spine.dataset_conversion.pseudonyms import Taken, pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import FILE_ENDING, FOLDERS, case_paths, history_folder
+from nnunet_spine.dataset_conversion.reference_selection import Selection
 from nnunet_spine.files import make_folder, sha256
 from nnunet_spine.images import read_volume
 from nnunet_spine.progress import Progress
@@ -46,6 +47,7 @@ def add_cases(
     chosen: Sequence[int],
     new: Sequence[int],
     *,
+    selection: Selection,
     seed: int,
     taken: Taken | None,
     processes: int,
@@ -66,7 +68,8 @@ def add_cases(
         make_folder(staging / folder)
     sources = [found.discovery.cases[number] for number in chosen]
     jobs = [
-        Job(case, scratch / f"{i}_image{FILE_ENDING}", scratch / f"{i}_label{FILE_ENDING}") for i, case in enumerate(sources)
+        Job(case, scratch / f"{i}_image{FILE_ENDING}", scratch / f"{i}_label{FILE_ENDING}", selection)
+        for i, case in enumerate(sources)
     ]
     outcomes = convert_cases(jobs, processes=processes, progress=progress)
     pairs = {number: Done(job, outcome) for number, job, outcome in zip(chosen, jobs, outcomes, strict=True)}

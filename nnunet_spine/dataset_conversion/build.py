@@ -29,7 +29,7 @@ from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.matching import Matches
 from nnunet_spine.dataset_conversion.problems import Problem, note
-from nnunet_spine.dataset_conversion.raw_dataset import case_paths, write_dataset_files
+from nnunet_spine.dataset_conversion.raw_dataset import write_dataset_files
 from nnunet_spine.dataset_conversion.sources import Details
 from nnunet_spine.dataset_conversion.told import (
     absence_notes,
@@ -73,7 +73,7 @@ class Run:
     page: Page | None = None
 
 
-class _Unchanged(Exception):  # noqa: N818 - no error: it leaves the staging without putting it into place
+class _Unchanged(Exception):
     """Nothing of the source changes the data set."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
@@ -93,7 +93,13 @@ class _Content:
 
 
 def build(
-    request: Request, found: FoundSource, parameters: Mapping[str, Any], run: Run, *, known: Known | None, matches: Matches
+    request: Request,
+    found: FoundSource,
+    parameters: Mapping[str, Any],
+    run: Run,
+    *,
+    known: Known | None,
+    matches: Matches,
 ) -> Conversion:
     """Convert what is new, and put the data set into its place in one step.
 
@@ -148,9 +154,7 @@ def _impossible() -> Conversion:
     raise BadInput("No case of the source can be used; nothing was written.")
 
 
-def unchanged_conversion(
-    request: Request, known: Known, matches: Matches, problems: Sequence[Problem]
-) -> Conversion:
+def unchanged_conversion(request: Request, known: Known, matches: Matches, problems: Sequence[Problem]) -> Conversion:
     """The data set that is there, to which a source adds nothing."""
     folding = fold([one.case for one in known.cases], volumes_of(known.cases, Split.TRAIN), request, known.folds)
     return Conversion(
@@ -202,7 +206,7 @@ def _convert(
     chosen = [*matches.new, *matches.corrected]
     added, refused, outcomes = add_cases(
         staging, scratch, found, chosen, matches.new,
-        seed=request.seed, taken=known.taken() if known else None, processes=run.processes, progress=run.progress,
+        selection=request.selection, seed=request.seed, taken=known.taken() if known else None, processes=run.processes, progress=run.progress,
     )  # fmt: skip
     replaced, problems = replace_references(staging, known, found, matches.corrected, outcomes) if known else ([], [])
     for path in scratch.iterdir():
@@ -250,9 +254,7 @@ def _changes(
     return [*known.changes, entry]
 
 
-def _write_records(
-    staging: Path, request: Request, content: _Content, parameters: Mapping[str, Any], run: Run
-) -> None:
+def _write_records(staging: Path, request: Request, content: _Content, parameters: Mapping[str, Any], run: Run) -> None:
     training = sum(one.split is Split.TRAIN for one in content.cases)
     write_dataset_files(staging, training=training, cases=[one.case for one in content.cases])
     report = report_of(request, content.cases, content.folds, content.problems, content.changes)
@@ -277,7 +279,9 @@ def _write_mapping(
         private_mapping.check_free(request.mapping, text)
     else:
         where = {case: cases[number].where for number, case in matches.present.items()}
-        earlier = [{**row, "where": where.get(case, "")} for case, row in sorted(known.rows.items()) if case in known.by_name]
+        earlier = [
+            {**row, "where": where.get(case, "")} for case, row in sorted(known.rows.items()) if case in known.by_name
+        ]
         rest = tuple(case for number, case in enumerate(cases) if number not in matches.present)
         text = private_mapping.mapping_text(replace(found.discovery, cases=rest), names, earlier)
     private_mapping.write_pending(request.mapping, text)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,8 @@ import SimpleITK as sitk
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.near_duplicates import Descriptor, describe_image
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
+from nnunet_spine.dataset_conversion.reference_checks import check_mask
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.references import on_grid, read_reference
 from nnunet_spine.dataset_conversion.sources import SourceCase
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
@@ -37,11 +39,12 @@ IMAGES_PER_PROCESS = 40
 
 @dataclass(frozen=True)
 class Job:
-    """A case and where its two files go."""
+    """A case, where its two files go, and what is tumor in its reference."""
 
     source: SourceCase
     image: Path
     label: Path
+    selection: Selection = NO_SELECTION
 
 
 @dataclass(frozen=True)
@@ -113,13 +116,15 @@ def convert_case(job: Job) -> Outcome:
     try:
         image = reorient(_read_image(job.source.image))
         check_contrast(image.array)
-        reference = on_grid(read_reference(job.source.reference), image.geometry)
+        read = read_reference(job.source.reference, image.geometry, job.selection)
+        reference = on_grid(read, image.geometry)
+        checked = check_mask(reference.mask, image)
     except Unusable as unusable:
         return Outcome(None, (unusable.at(where),))
     write_volume(job.image, Volume(compact(image.array), image.geometry))
     write_volume(job.label, reference.mask)
     volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
-    notes = tuple(note(where, text) for text in reference.notes)
+    notes = (*(note(where, text) for text in reference.notes), *(replace(p, where=where) for p in checked))
     return Outcome(volume_ml, notes)
 
 

@@ -21,7 +21,7 @@ from nnunet_spine.dataset_conversion.dicom_headers import (
     read_header,
     text_of,
 )
-from nnunet_spine.dataset_conversion.references import words_of
+from nnunet_spine.dataset_conversion.reference_selection import words_of
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
@@ -125,23 +125,23 @@ def _tesla(text: str, where: str) -> float:
 def _reference_file(path: Path, where: str) -> Path:
     what = f"cases.csv, {where}: the reference"
     if path.is_dir():
-        segmentations = [
-            file for s in group_files(path, files_below(path)).series if s.is_segmentation for file in s.files
-        ]
-        if len(segmentations) != 1:
-            raise BadInput(f"{what} is a folder with {len(segmentations)} DICOM SEG files. Name one file.")
-        return segmentations[0]
+        drawn = [file for s in group_files(path, files_below(path)).series if s.is_reference for file in s.files]
+        if len(drawn) != 1:
+            raise BadInput(f"{what} is a folder with {len(drawn)} DICOM SEG or RTSTRUCT files. Name one file.")
+        return drawn[0]
     _check_exists(path, what)
     if is_volume_file(path):
         _check_volume(path, what)
-    elif not _is_dicom_segmentation(path):
-        raise BadInput(f"{what} is neither a volume ({', '.join(SUFFIXES)}) nor a DICOM SEG. Name a file that is.")
+    elif not _is_dicom_reference(path):
+        raise BadInput(
+            f"{what} is neither a volume ({', '.join(SUFFIXES)}) nor a DICOM SEG or RTSTRUCT. Name a file that is."
+        )
     return path
 
 
-def _is_dicom_segmentation(path: Path) -> bool:
+def _is_dicom_reference(path: Path) -> bool:
     try:
-        return Series("", (path,), read_header(path)).is_segmentation
+        return Series("", (path,), read_header(path)).is_reference
     except (InvalidDicomError, *HEADER_ERRORS):
         return False
 

@@ -13,6 +13,7 @@ from nnunet_spine.dataset_conversion.fold_extension import extend_folds
 from nnunet_spine.dataset_conversion.folds import FoldCase, Folding, make_folds
 from nnunet_spine.dataset_conversion.problems import Problem, Severity
 from nnunet_spine.dataset_conversion.raw_dataset import Target
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 
 STEP = "convert"
 REPORT_FILE = "conversion_report.json"
@@ -21,12 +22,13 @@ PAGE_FILE = "conversion_report.html"
 
 @dataclass(frozen=True)
 class Request:
-    """The data set to make, its folds, and where the private mapping goes."""
+    """The data set to make, its folds, where the private mapping goes, and what is tumor in the references."""
 
     target: Target
     mapping: Path
     folds: int
     seed: int
+    selection: Selection = NO_SELECTION
 
     @property
     def splits(self) -> Path:
@@ -36,7 +38,7 @@ class Request:
     @property
     def options(self) -> dict[str, Any]:
         """What a data set keeps as long as it grows."""
-        return {"dataset": self.target.number, "name": self.target.name, "folds": self.folds, "seed": self.seed}
+        return {"dataset": self.target.number, "name": self.target.name, "folds": self.folds, "seed": self.seed, **self.selection.parameters()}
 
     def parameters(self, source_sha256: str) -> dict[str, Any]:
         """What the manifest records; two conversions with equal parameters give the same data set."""

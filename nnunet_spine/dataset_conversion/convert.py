@@ -14,6 +14,7 @@ from nnunet_spine.dataset_conversion.existing import check_preprocessed, renew, 
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.matching import Matches
 from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_free
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.told import nothing_usable
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import sole_writer
@@ -32,6 +33,7 @@ def convert(
     folds: int = PROTOCOL.folds,
     seed: int = PROTOCOL.seed,
     mapping: Path | None = None,
+    selection: Selection = NO_SELECTION,
     processes: int = 1,
     progress: Progress = silent,
     page: Page | None = None,
@@ -51,6 +53,8 @@ def convert(
         Number of folds; seed of the case numbers and of the folds.
     mapping
         File of the private mapping; by default in a folder `private` beside `raw`.
+    selection
+        What is tumor in the references; by default what their words and types say.
     processes, progress
         Cases converted side by side, where more than 1 needs an importable main module; told after each file and case.
     page
@@ -68,7 +72,7 @@ def convert(
     NotFound is raised as well where a data set is to grow and its private mapping is not there.
     """
     target = Target(dataset, name, raw, preprocessed)
-    request = Request(target, mapping or private_mapping.default_path(raw, target.full_name), folds, seed)
+    request = Request(target, mapping or private_mapping.default_path(raw, target.full_name), folds, seed, selection)
     check_request(request, [folder for folder in (raw, preprocessed, results) if folder])
     run = Run(processes=processes, progress=progress, results=results, page=page)
     with sole_writer(target.folder):

@@ -16,14 +16,15 @@ from nnunet_spine.dataset_conversion.dicom_headers import (
     text_of,
 )
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
-from nnunet_spine.dataset_conversion.references import words_of
+from nnunet_spine.dataset_conversion.reference_matching import references_by_series
+from nnunet_spine.dataset_conversion.reference_selection import words_of
 from nnunet_spine.dataset_conversion.series_choice import Judgement, best, judge
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
 from nnunet_spine.errors import BadInput
 from nnunet_spine.progress import Progress, silent
 
-WANTED = "one sagittal T1 series after contrast with a DICOM SEG that references it"
+WANTED = "one sagittal T1 series after contrast with a DICOM SEG or RTSTRUCT that references it"
 
 
 def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
@@ -50,7 +51,7 @@ def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
             f"The source folder holds no readable DICOM series ({found} files looked at). Give the root of a DICOM "
             "export, or a cases.csv that lists images and references."
         )
-    references = _references_by_series(export.series)
+    references = references_by_series(export.series)
     cases: list[SourceCase] = []
     problems: list[Problem] = list(_file_notes(export))
     left_out: dict[str, Identity] = {}
@@ -80,20 +81,10 @@ def _file_notes(export: Export) -> list[Problem]:
     return notes
 
 
-def _references_by_series(series: Sequence[Series]) -> dict[str, list[Path]]:
-    """DICOM SEG files by the UID of the series that they reference."""
-    found: dict[str, list[Path]] = defaultdict(list)
-    for segmentation in (s for s in series if s.is_segmentation):
-        for path in segmentation.files:
-            for item in read_header(path).get("ReferencedSeriesSequence") or []:
-                found[text_of(item, "SeriesInstanceUID")].append(path)
-    return found
-
-
 def _studies(series: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> list[list[Series]]:
     """Series by study, in the order of their first file.
 
-    Segmentations that reference a series of another study do not make a study of their own.
+    References that name a series of another study do not make a study of their own.
     """
     known = {s.uid for s in series}
     placed = {path for uid, paths in references.items() if uid in known for path in paths}
@@ -104,7 +95,7 @@ def _studies(series: Sequence[Series], references: Mapping[str, Sequence[Path]])
 
 
 def choose_pair(study: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> tuple[Series, Path]:
-    """The series of a study to use, and the DICOM SEG that references it.
+    """The series of a study to use, and the DICOM SEG or RTSTRUCT that references it.
 
     Of several series that qualify, the one that a reference was drawn on is meant.
 
@@ -113,7 +104,7 @@ def choose_pair(study: Sequence[Series], references: Mapping[str, Sequence[Path]
     study
         All series of one study.
     references
-        SEG files by the UID of the series that they reference.
+        SEG and RTSTRUCT files by the UID of the series that they reference.
 
     Raises
     ------
@@ -142,7 +133,7 @@ def choose_pair(study: Sequence[Series], references: Mapping[str, Sequence[Path]
     paths = references[chosen[0].series.uid]
     if len(paths) > 1:
         raise Unusable(
-            f"{len(paths)} DICOM SEG files reference {chosen[0].describe()}",
+            f"{len(paths)} DICOM SEG or RTSTRUCT files reference {chosen[0].describe()}",
             "one reference",
             "Keep the one to use, or name it in a cases.csv",
         )
@@ -161,7 +152,9 @@ def _no_reference(
     elsewhere = [judgement for judgement in judgements if references.get(judgement.series.uid)]
     drawn = f", but one references {_listed(elsewhere)}" if elsewhere else ""
     return Unusable(
-        f"no DICOM SEG references {_listed(qualified)}{drawn}", WANTED, "Add the reference, or name both in a cases.csv"
+        f"no DICOM SEG or RTSTRUCT references {_listed(qualified)}{drawn}",
+        WANTED,
+        "Add the reference, or name both in a cases.csv",
     )
 
 

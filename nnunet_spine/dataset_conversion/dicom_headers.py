@@ -16,6 +16,7 @@ from nnunet_spine.progress import Progress, silent
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 SEGMENTATION_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
+STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 DIRECTORY_STORAGE = "1.2.840.10008.1.3.10"
 
 HEADER_ERRORS = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, IndexError)
@@ -47,6 +48,10 @@ KEYWORDS = (
     "ContrastBolusTotalDose",
     "ReferencedSeriesSequence",
     "SegmentSequence",
+    "FrameOfReferenceUID",
+    "ReferencedFrameOfReferenceSequence",
+    "StructureSetROISequence",
+    "RTROIObservationsSequence",
 )
 """The attributes that discovery reads."""
 
@@ -68,6 +73,16 @@ class Series:
     def is_segmentation(self) -> bool:
         """Whether it holds DICOM segmentations."""
         return text_of(self.header, "SOPClassUID") in SEGMENTATION_STORAGE
+
+    @property
+    def is_structure_set(self) -> bool:
+        """Whether it holds RT structure sets."""
+        return text_of(self.header, "SOPClassUID") == STRUCTURE_SET_STORAGE
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether it holds what a tumor is drawn in: DICOM SEG or RTSTRUCT."""
+        return self.is_segmentation or self.is_structure_set
 
     @property
     def study_uid(self) -> str:

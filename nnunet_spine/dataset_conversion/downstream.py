@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 
-
 def outdated(number: int, full_name: str, preprocessed: Path, results: Path | None) -> tuple[str, ...]:
     """Sentences that name what is outdated and the command that makes it again, in the order of the work.
 
@@ -37,4 +36,3 @@ def _model(path: Path) -> str:
         f"The model {path.name} ({', '.join(folds) or 'no fold'}) was trained on the earlier cases: move its folder "
         "away and train again. No case has changed its fold, so the earlier model has not seen what it is tested on."
     )
-

@@ -142,7 +142,9 @@ def shared_out(
     (Ahuja, Magnanti, Orlin, Network Flows, 1993, chapter 14).
     """
     shares = np.zeros((len(counts), len(room)), np.int64)
-    units = [(s, f, n) for s, count in enumerate(counts) for f, most in enumerate(room) for n in range(min(count, most))]
+    units = [
+        (s, f, n) for s, count in enumerate(counts) for f, most in enumerate(room) for n in range(min(count, most))
+    ]
     if not units:
         return shares
     cost = [2 * (n - wanted[s][f]) + 1 for s, f, n in units]

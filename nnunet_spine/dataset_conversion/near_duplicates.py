@@ -109,7 +109,10 @@ def likeness(one: Descriptor, other: Descriptor) -> float:
     """1 for equal voxels, else the higher correlation of the two lattices."""
     if one.voxels_sha256 == other.voxels_sha256:
         return 1.0
-    by_place, by_centre = correlation(one.from_origin, other.from_origin), correlation(one.from_centre, other.from_centre)
+    by_place, by_centre = (
+        correlation(one.from_origin, other.from_origin),
+        correlation(one.from_centre, other.from_centre),
+    )
     return max(by_place, by_centre)
 
 
@@ -127,11 +130,7 @@ def near_duplicates(
     new
         Cases that are looked at: at least one of a pair is one of them.
     """
-    pairs = [
-        (a, b)
-        for a, b in combinations(cases, 2)
-        if a.patient != b.patient and (a.case in new or b.case in new)
-    ]
+    pairs = [(a, b) for a, b in combinations(cases, 2) if a.patient != b.patient and (a.case in new or b.case in new)]
     found = []
     for a, b in pairs:
         alike = likeness(descriptors[a.case], descriptors[b.case])

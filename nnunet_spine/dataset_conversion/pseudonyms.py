@@ -26,7 +26,7 @@ class Taken:
     patients: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
-def pseudonyms(cases: Sequence[SourceCase], *, seed: int, taken: Taken = Taken()) -> list[tuple[str, str]]:  # noqa: B008
+def pseudonyms(cases: Sequence[SourceCase], *, seed: int, taken: Taken = Taken()) -> list[tuple[str, str]]:
     """Identifiers (case, patient) for each of `cases`.
 
     Cases are numbered in a permutation of their order, after the highest number that is taken; new patients in the
@@ -41,16 +41,15 @@ def pseudonyms(cases: Sequence[SourceCase], *, seed: int, taken: Taken = Taken()
     highest = first_case + len(cases) - 1
     patients = dict(taken.patients)
     unnamed = itertools.count(first_patient)
-    keys = [case.patient_key or f"\0{index}" for index, case in enumerate(cases)]  # one of whom nothing is known is alone
+    keys = [
+        case.patient_key or f"\0{index}" for index, case in enumerate(cases)
+    ]  # one of whom nothing is known is alone
     for index in order:
         key = keys[index]
         if key not in patients:
             patients[key] = _numbered(PATIENT_PREFIX, next(unnamed), highest)
     numbers = {index: number for number, index in enumerate(order, start=first_case)}
-    return [
-        (_numbered(CASE_PREFIX, numbers[index], highest), patients[keys[index]])
-        for index in range(len(cases))
-    ]
+    return [(_numbered(CASE_PREFIX, numbers[index], highest), patients[keys[index]]) for index in range(len(cases))]
 
 
 def _highest(names: Iterable[str]) -> int:

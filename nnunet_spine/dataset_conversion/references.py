@@ -5,27 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import highdicom
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
+from pydicom.errors import InvalidDicomError
 
-from nnunet_spine.dataset_conversion.dicom_headers import text_of
-from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
+from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS, Series, read_header
+from nnunet_spine.dataset_conversion.mask_resampling import place
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.dataset_conversion.vocabulary import speaks_of_tumor
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
+from nnunet_spine.dataset_conversion.segmentation_reading import read_segmentation
+from nnunet_spine.dataset_conversion.structure_set_reading import read_structure_set
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
 from nnunet_spine.images import Geometry, Volume, is_volume_file
 
 MOST_LABELS = 20
 """A reference with more distinct values than this is an image."""
 
-FRACTION_OF_TUMOR = 0.5
-"""A voxel of a fractional segmentation is tumor from this fraction on."""
-
-LOST_VOLUME = 0.2
+CHANGED_VOLUME = 0.02
 """A change of the lesion's volume by resampling beyond this fraction is told."""
 
 
@@ -37,89 +34,56 @@ class Reference:
     notes: tuple[str, ...] = ()
 
 
-def words_of(header: Any) -> list[str]:
-    """Labels, descriptions and types of all segments of a DICOM SEG."""
-    return [word for segment in header.get("SegmentSequence") or [] for word in _segment_words(segment)]
+def read_reference(path: Path, grid: Geometry | None = None, selection: Selection = NO_SELECTION) -> Reference:
+    """Read a reference from a DICOM SEG, an RTSTRUCT or a volume file, on a grid of its own.
 
-
-def _segment_words(segment: Any) -> list[str]:
-    types = segment.get("SegmentedPropertyTypeCodeSequence") or []
-    return [
-        text_of(segment, "SegmentLabel"),
-        text_of(segment, "SegmentDescription"),
-        *[text_of(code, "CodeMeaning") for code in types],
-    ]
-
-
-def tumor_segments(segments: Sequence[Any]) -> list[int]:
-    """Numbers of the segments that are tumor: the only one, or those whose words say so.
-
-    Raises
-    ------
-    Unusable
-        Where there are several and the words of none say tumor.
-    """
-    if len(segments) == 1:
-        return [int(segments[0].SegmentNumber)]
-    chosen = [int(segment.SegmentNumber) for segment in segments if speaks_of_tumor(_segment_words(segment))]
-    if not chosen:
-        raise Unusable(
-            f"a DICOM SEG of {len(segments)} segments, none of which is named as a tumor",
-            "one segment, or a label, description or type such as tumor, lesion or neoplasm",
-            "Rename the segment",
-        )
-    return chosen
-
-
-def read_reference(path: Path) -> Reference:
-    """Read a reference from a DICOM SEG or a volume file.
+    Parameters
+    ----------
+    path
+        The file.
+    grid
+        The image's, by which frames and contours are understood; `on_grid` then puts the mask on it.
+    selection
+        What is tumor in it.
 
     Raises
     ------
     Unusable
         Where it cannot be read, or is no mask.
     """
-    return _read_mask(path) if is_volume_file(path) else _read_segmentation(path)
+    if is_volume_file(path):
+        return _read_mask(path, selection.numbers)
+    return Reference(*(read_structure_set if _is_structure_set(path) else read_segmentation)(path, grid, selection))
 
 
-def _read_segmentation(path: Path) -> Reference:
+def _is_structure_set(path: Path) -> bool:
+    """False also where it is no DICOM, which reading it as a segmentation then tells."""
     try:
-        segmentation = highdicom.seg.segread(path)
-        numbers = tumor_segments(segmentation.SegmentSequence)
-        volume = volume_of_segments(segmentation, numbers)
-    except Unusable:
-        raise
-    except DECODING_ERRORS as failure:
-        raise Unusable(
-            f"the DICOM SEG cannot be read as a volume ({type(failure).__name__})",
-            "parallel, evenly spaced frames",
-            "Export the segmentation again, or as NIfTI",
-        ) from failure
-    count = len(segmentation.SegmentSequence)
-    notes = () if count == 1 else (f"{len(numbers)} of {count} segments of the reference are tumor and were used",)
-    return Reference(volume, notes)
+        return Series("", (path,), read_header(path)).is_structure_set
+    except (InvalidDicomError, *HEADER_ERRORS):
+        return False
 
 
-def volume_of_segments(segmentation: Any, numbers: Sequence[int]) -> Volume:
-    """Union of segments as a uint8 mask on the segmentation's own grid."""
-    stacked = segmentation.get_volume(segment_numbers=list(numbers), combine_segments=False)
-    tumor = (np.asarray(stacked.array) >= FRACTION_OF_TUMOR).any(axis=-1).astype(np.uint8)
-    return Volume.of(stacked.with_array(tumor).to_simpleitk())
-
-
-def _read_mask(path: Path) -> Reference:
+def _read_mask(path: Path, chosen: Sequence[int]) -> Reference:
     volume = read_finite_volume(path, "reference")
-    mask, told = binary(volume.array)
+    mask, told = binary(volume.array, chosen)
     return Reference(Volume(mask, volume.geometry), (told,) if told else ())
 
 
-def binary(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
-    """Mask of the voxels that are not 0, and a note where values other than 0 and 1 were met.
+def binary(labels: npt.NDArray[np.generic], chosen: Sequence[int] = ()) -> tuple[npt.NDArray[np.uint8], str]:
+    """Mask of the voxels with the chosen values, or of all that are not 0, and a note where other values were met.
+
+    Parameters
+    ----------
+    labels
+        Any shape.
+    chosen
+        Values that are tumor; where none is given, all but 0.
 
     Raises
     ------
     Unusable
-        Where there are too many different values for a mask.
+        Where there are too many different values for a mask, values that are no labels, or none of those chosen.
     """
     values = np.unique(labels)
     if len(values) > MOST_LABELS:
@@ -128,18 +92,40 @@ def binary(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.uint8], str]:
             "a mask: 0 for background, another value for tumor",
             "Check that the reference is not the image",
         )
+    if np.any(values < 0) or np.any(values != np.rint(values)):
+        raise Unusable(
+            f"a reference with the values {_listed(values)}", "whole numbers from 0 on", "Export it again as a mask"
+        )
     nonzero = values[values != 0]
+    if chosen:
+        return _of_chosen(labels, nonzero, chosen)
     told = ""
     if len(nonzero) and not np.array_equal(nonzero, [1]):
-        told = f"the reference holds the values {', '.join(f'{v:g}' for v in nonzero)}; all but 0 were taken as tumor"
+        told = f"the reference holds the values {_listed(nonzero)}; all but 0 were taken as tumor"
     return (labels != 0).astype(np.uint8), told
 
 
-def on_grid(reference: Reference, grid: Geometry) -> Reference:
-    """Put a mask on the grid of its image by physical space.
+def _of_chosen(
+    labels: npt.NDArray[np.generic], found: npt.NDArray[np.generic], chosen: Sequence[int]
+) -> tuple[npt.NDArray[np.uint8], str]:
+    mask = np.isin(labels, list(chosen))
+    others = found[~np.isin(found, list(chosen))]
+    if len(others) and not mask.any():
+        raise Unusable(
+            f"a reference with the values {_listed(found)}",
+            f"one of {', '.join(map(str, chosen))}, as given with --segment",
+            "Compare the values with the reference in a viewer",
+        )
+    told = f"the reference also holds the values {_listed(others)}, which were not taken as tumor"
+    return mask.astype(np.uint8), told if len(others) else ""
 
-    Each voxel takes the value of the nearest voxel of the mask, so that grids which differ only in the order or the
-    direction of axes keep every voxel exactly.
+
+def _listed(values: npt.NDArray[np.generic]) -> str:
+    return ", ".join(f"{v:g}" for v in values)
+
+
+def on_grid(reference: Reference, grid: Geometry) -> Reference:
+    """Put a mask on the grid of its image by physical space, keeping voxels or volume; see `mask_resampling.place`.
 
     Parameters
     ----------
@@ -156,29 +142,36 @@ def on_grid(reference: Reference, grid: Geometry) -> Reference:
     before_ml = float(reference.mask.array.sum()) * reference.mask.geometry.voxel_ml
     if before_ml == 0.0:
         raise Unusable("the reference is empty", "at least one tumor voxel", "Check the segmentation")
-    mask = Volume.of(_resampled(reference.mask.image(), grid))
-    after_ml = float(mask.array.sum()) * grid.voxel_ml
-    if after_ml == 0.0:
+    try:
+        placed = place(reference.mask, grid)
+    except np.linalg.LinAlgError as failure:
+        raise Unusable(
+            "a grid whose axes span no volume", "three axes", "Export image and reference again"
+        ) from failure
+    after_ml = float(placed.mask.array.sum()) * grid.voxel_ml
+    if after_ml == 0.0 and placed.inside_ml == 0.0:
         raise Unusable(
             "no tumor voxel of the reference lies on the image",
             "both in one physical space",
             "Check that the two belong together",
         )
-    notes = list(reference.notes)
-    if abs(after_ml - before_ml) > LOST_VOLUME * before_ml:
-        notes.append(f"the lesion has {after_ml:.2f} ml on the image's grid, {before_ml:.2f} ml on its own")
-    return Reference(mask, tuple(notes))
+    if after_ml == 0.0:
+        raise Unusable(
+            f"a lesion of {before_ml:.4f} ml, less than half a voxel of the image ({grid.voxel_ml:.4f} ml)",
+            "at least half a voxel",
+            "Leave the case out, or use an image of finer spacing",
+        )
+    return Reference(placed.mask, (*reference.notes, *_volume_notes(before_ml, placed.inside_ml, after_ml, grid)))
 
 
-def _resampled(mask: Any, grid: Geometry) -> Any:
-    return sitk.Resample(
-        mask,
-        grid.size_xyz,
-        sitk.Transform(),
-        sitk.sitkNearestNeighbor,
-        grid.origin_xyz_mm,
-        grid.spacing_xyz_mm,
-        grid.direction,
-        0,
-        sitk.sitkUInt8,
-    )
+def _volume_notes(before_ml: float, inside_ml: float, after_ml: float, grid: Geometry) -> list[str]:
+    if abs(after_ml - before_ml) <= CHANGED_VOLUME * before_ml:
+        return []
+    told = [f"the lesion has {after_ml:.2f} ml on the image's grid, {before_ml:.2f} ml on its own"]
+    if inside_ml < (1 - CHANGED_VOLUME) * before_ml:
+        told.append(
+            f"{100 * (1 - inside_ml / before_ml):.0f} % of the reference lies outside the image and was cut off"
+        )
+    else:
+        told.append(f"a voxel of the image has {grid.voxel_ml:.4f} ml, too much to keep the lesion's volume")
+    return told

@@ -53,7 +53,7 @@ class SourceCase:
     image
         All files of a DICOM series, or one volume file.
     reference
-        A volume file or a DICOM SEG.
+        A volume file, a DICOM SEG or an RTSTRUCT.
     details
         What may be told.
     identity

@@ -22,7 +22,7 @@ def write_pair(folder: Path, number: int, shape: tuple[int, int, int] = (5, 12, 
     """Write an image and its reference; returns their row of cases.csv."""
     values = np.random.default_rng(number).normal(100, 20, shape).astype(np.float32)
     mask = np.zeros(shape, np.uint8)
-    mask[2, 3 : 5 + number % 4, 4] = 1
+    mask[2, 3 : 6 + number % 4, 4] = 1
     for what, array in (("image", values), ("mask", mask)):
         image = sitk.GetImageFromArray(array)
         image.SetSpacing((0.7, 0.7, 3.5))
@@ -96,9 +96,27 @@ def test_what_is_left_out_decides_the_exit_code(
     assert [problem["where"] for problem in report["problems"]] == ["row 6"]
 
 
+def test_the_tumor_is_the_value_that_is_named(listed: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = listed.with_name("mask4.nii.gz")
+    image = sitk.ReadImage(str(path))
+    image[0:2, 0:2, 1:3] = 2
+    sitk.WriteImage(image, str(path))
+    command = ["convert", str(listed), "--root", str(tmp_path / "out"), "--segment", "1"]
+    assert main([*command, "--json"]) == 0
+    (problem,) = json.loads(capsys.readouterr().out)["problems"]
+    assert problem["found"] == "the reference also holds the values 2, which were not taken as tumor"
+    assert main(command) == 0
+    assert "already converted" in capsys.readouterr().out
+    assert main([*command, "--segment", "2"]) == 2  # another data set
+    assert "with other options" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["{list}", "--segment", "0"], "number is below 1"),
+        (["{list}", "--fraction", "1.5"], "fraction is 1.5"),
+        (["{list}", "--tumor-label", ""], "tumor label is empty"),
         (["{source}/absent"], "does not exist"),
         (["{source}/empty"], "no readable DICOM series"),
         (["{source}/text.txt"], "no cases.csv"),

@@ -112,15 +112,20 @@ def write_segmentation(
     *,
     labels: tuple[tuple[str, str], ...] = (("intradural tumor", "intramedullary ependymoma"),),
     kind: str = "BINARY",
+    property_types: tuple[Any, ...] = (),
+    **more: Any,
 ) -> Path:
-    """Write a DICOM SEG of `mask`, shape (slice, row, column) or with a last axis of segments."""
+    """Write a DICOM SEG of `mask`, shape (slice, row, column) or with a last axis of segments.
+
+    `property_types` are the coded types of the segments, tissue where absent; `more` goes to highdicom.
+    """
     descriptions = []
     for number, (label, text) in enumerate(labels, start=1):
         description = highdicom.seg.SegmentDescription(
             segment_number=number,
             segment_label=label,
             segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-            segmented_property_type=codes.SCT.Tissue,
+            segmented_property_type=property_types[number - 1] if property_types else codes.SCT.Tissue,
             algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
         )
         description.SegmentDescription = text
@@ -138,10 +143,76 @@ def write_segmentation(
         manufacturer_model_name="none",
         software_versions="1",
         device_serial_number="1",
+        **more,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     segmentation.save_as(path)
     return path
+
+
+def outline(plan: SeriesPlan, slice_: float, rows: tuple[float, float], columns: tuple[float, float]) -> np.ndarray:
+    """Rectangle along the outer edges of voxels from the first to the last row and column, shape (4, 3), LPS in mm."""
+    (r0, r1), (c0, c1) = (rows[0] - 0.5, rows[1] + 0.5), (columns[0] - 0.5, columns[1] + 0.5)
+    return np.array([plan.point(slice_, *corner) for corner in ((r0, c0), (r0, c1), (r1, c1), (r1, c0))])
+
+
+def write_structure_set(
+    path: Path,
+    datasets: list[Dataset],
+    regions: dict[str, list[np.ndarray | tuple[str, np.ndarray]]],
+    *,
+    types: dict[str, str] | None = None,
+    refer_by: str = "series",
+) -> Path:
+    """Write an RTSTRUCT: contours by region, each points (n, 3) or (geometric type, points).
+
+    It refers to the series by its UID ("series"), by the UIDs of its instances ("instances"), or only by the frame of
+    reference ("frame").
+    """
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = "1.2.840.10008.5.1.4.1.1.481.3"
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
+    ds.PatientName, ds.PatientID, ds.Modality = PATIENT_NAME, datasets[0].PatientID, "RTSTRUCT"
+    ds.StudyInstanceUID, ds.SeriesInstanceUID = datasets[0].StudyInstanceUID, generate_uid()
+    ds.StructureSetLabel, ds.StructureSetDate, ds.StructureSetTime = "structures", "20190304", "101112"
+    frame = Dataset()
+    frame.FrameOfReferenceUID = datasets[0].FrameOfReferenceUID
+    if refer_by == "series":
+        series, study = Dataset(), Dataset()
+        series.SeriesInstanceUID = datasets[0].SeriesInstanceUID
+        study.ReferencedSOPClassUID, study.ReferencedSOPInstanceUID = "1.2.840.10008.3.1.2.3.1", generate_uid()
+        study.RTReferencedSeriesSequence = [series]
+        frame.RTReferencedStudySequence = [study]
+    ds.ReferencedFrameOfReferenceSequence = [frame]
+    ds.StructureSetROISequence, ds.ROIContourSequence, ds.RTROIObservationsSequence = [], [], []
+    for number, (name, contours) in enumerate(regions.items(), start=1):
+        roi, drawn, observation = Dataset(), Dataset(), Dataset()
+        roi.ROINumber, roi.ROIName, roi.ROIGenerationAlgorithm = number, name, "MANUAL"
+        roi.ReferencedFrameOfReferenceUID = frame.FrameOfReferenceUID
+        drawn.ReferencedROINumber = observation.ReferencedROINumber = number
+        observation.ObservationNumber, observation.ROIInterpreter = number, ""
+        observation.RTROIInterpretedType = (types or {}).get(name, "")
+        drawn.ContourSequence = [_contour(one, datasets, refer_by) for one in contours]
+        ds.StructureSetROISequence.append(roi)
+        ds.ROIContourSequence.append(drawn)
+        ds.RTROIObservationsSequence.append(observation)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+def _contour(one: np.ndarray | tuple[str, np.ndarray], datasets: list[Dataset], refer_by: str) -> Dataset:
+    kind, points = one if isinstance(one, tuple) else ("CLOSED_PLANAR", one)
+    item = Dataset()
+    item.ContourGeometricType, item.NumberOfContourPoints = kind, len(points)
+    item.ContourData = [f"{v:.10g}" for v in np.ravel(points)]
+    if refer_by != "frame":
+        image = Dataset()
+        image.ReferencedSOPClassUID, image.ReferencedSOPInstanceUID = MR_STORAGE, datasets[0].SOPInstanceUID
+        item.ContourImageSequence = [image]
+    return item
 
 
 def write_study(folder: Path, plan: SeriesPlan, mask: np.ndarray | None = None, *, seed: int = 0) -> list[Path]:
@@ -171,6 +242,8 @@ class Toolbox:
     datasets_of = staticmethod(datasets_of)
     write_datasets = staticmethod(write_datasets)
     write_segmentation = staticmethod(write_segmentation)
+    outline = staticmethod(outline)
+    write_structure_set = staticmethod(write_structure_set)
     write_study = staticmethod(write_study)
     itk_image = staticmethod(itk_image)
 

@@ -81,7 +81,7 @@ def test_other_files_beside_a_series_do_not_matter(make: Any, volumes: Path) -> 
         ("first,i0.nii.gz,r0.nii.gz,,,test,,,", "row 2 and row 3: one patient is in train and in test"),
         ("p,i0.nii.gz,r0.nii.gz,,,,,,,,", "more fields than the header"),
         ("p,empty,r0.nii.gz,,,,,,", "row 3: the image is a folder with 0 MR series"),
-        ("p,i0.nii.gz,empty,,,,,,", "row 3: the reference is a folder with 0 DICOM SEG files"),
+        ("p,i0.nii.gz,empty,,,,,,", "row 3: the reference is a folder with 0 DICOM SEG or RTSTRUCT files"),
     ],
 )
 def test_a_row_that_cannot_be_used_is_named(volumes: Path, row: str, message: str) -> None:

@@ -83,13 +83,13 @@ def test_two_references_of_one_series_are_ambiguous(make: Any, tmp_path: Path) -
     for reader in "ab":
         make.write_segmentation(tmp_path / reader, datasets, make.blob())
     (error,) = errors_of(discover_export(tmp_path))
-    assert "2 DICOM SEG files reference series 5" in error
+    assert "2 DICOM SEG or RTSTRUCT files reference series 5" in error
 
 
 def test_a_study_without_a_reference_is_named(make: Any, tmp_path: Path) -> None:
     make.write_study(tmp_path, make.Plan(make.asymmetric()))
     (error,) = errors_of(discover_export(tmp_path))
-    assert "no DICOM SEG references series 5 (sagittal, T1, after contrast)" in error
+    assert "no DICOM SEG or RTSTRUCT references series 5 (sagittal, T1, after contrast)" in error
 
 
 def test_a_reference_on_another_series_is_named(make: Any, tmp_path: Path) -> None:

@@ -101,6 +101,22 @@ def test_values_other_than_one_are_tumor_and_told() -> None:
     assert binary(np.array([[[0, 1]]]))[1] == ""
 
 
+def test_the_values_that_were_asked_for_are_tumor_and_the_others_told() -> None:
+    mask, told = binary(np.array([[[0, 1], [2, 3]]]), [2, 3])
+    assert mask.tolist() == [[[0, 0], [1, 1]]]
+    assert told == "the reference also holds the values 1, which were not taken as tumor"
+    assert binary(np.array([[[0, 2]]]), [2])[1] == ""
+    assert binary(np.array([[[0, 0]]]), [2])[0].sum() == 0  # `on_grid` says that it is empty
+    with pytest.raises(Unusable, match="the values 1, 4; expected one of 2, 3, as given with --segment"):
+        binary(np.array([[[0, 1], [4, 0]]]), [2, 3])
+
+
+@pytest.mark.parametrize("value", [-1, 0.25])
+def test_values_that_are_no_labels_are_refused(value: float) -> None:
+    with pytest.raises(Unusable, match=f"the values .*{value}.*; expected whole numbers from 0 on"):
+        binary(np.array([[[0, 1, value]]]))
+
+
 def test_an_image_is_no_reference() -> None:
     with pytest.raises(Unusable, match="a reference with 60 different values"):
         binary(np.arange(60.0).reshape(1, 1, -1))

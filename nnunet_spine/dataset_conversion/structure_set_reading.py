@@ -1,0 +1,115 @@
+"""An RTSTRUCT as a mask: pydicom reads the contours, `contour_filling` fills them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pydicom
+
+from nnunet_spine.dataset_conversion.contour_filling import Points, fill
+from nnunet_spine.dataset_conversion.dicom_headers import text_of
+from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
+from nnunet_spine.dataset_conversion.problems import Unusable
+from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
+from nnunet_spine.images import Geometry, Volume
+
+FILLED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
+OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
+"""Contour Geometric Types (PS3.3 C.8.8.6): those that enclose an area, and those that do not."""
+
+FARTHEST_MM = 1e4
+"""Larger coordinates lie outside any scanner."""
+
+UNIT_GRID = Geometry((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+
+def read_structure_set(path: Path, grid: Geometry | None, selection: Selection) -> tuple[Volume, tuple[str, ...]]:
+    """Read the tumor of an RTSTRUCT.
+
+    Parameters
+    ----------
+    path
+        The file.
+    grid
+        The image's, whose planes and slice spacing decide how contours are filled; 1 mm where None.
+    selection
+        Which regions.
+
+    Returns
+    -------
+    mask, notes
+        Union of the regions as uint8 on a fine grid of its own, and what a user should know.
+
+    Raises
+    ------
+    Unusable
+        Where it cannot be read, no region is tumor, or its contours enclose nothing.
+    """
+    try:
+        dataset = pydicom.dcmread(path)
+        structures = structures_of(dataset)
+        if not structures:
+            raise Unusable("an RTSTRUCT without regions", "a region with contours", "Export the structures again")
+        numbers = tumor_numbers(structures, selection, "an RTSTRUCT of {} regions")
+        contours = [_contours(dataset, number) for number in numbers]
+    except Unusable:
+        raise
+    except DECODING_ERRORS as failure:
+        raise Unusable(
+            f"the RTSTRUCT cannot be read ({type(failure).__name__})",
+            "regions with contours of three coordinates a point",
+            "Export the structures again",
+        ) from failure
+    kinds = Counter(kind for region in contours for kind, _ in region)
+    regions = [[points for kind, points in region if kind in FILLED_TYPES and len(points) > 2] for region in contours]
+    if not any(regions):
+        raise Unusable(
+            f"no contour of the RTSTRUCT encloses an area (types: {_counted(kinds) or 'no contour'})",
+            f"contours of type {FILLED_TYPES[0]}",
+            "Check the structures, or export them as DICOM SEG",
+        )
+    mask, notes = fill([region for region in regions if region], grid or UNIT_GRID)
+    return mask, (*_notes(kinds, len(numbers), len(structures)), *notes)
+
+
+def _contours(dataset: Any, number: int) -> list[tuple[str, Points]]:
+    """Type and points (LPS, mm) of each contour of a region."""
+    items = [
+        contour
+        for region in dataset.get("ROIContourSequence") or []
+        if text_of(region, "ReferencedROINumber") == str(number)
+        for contour in region.get("ContourSequence") or []
+    ]
+    return [(text_of(item, "ContourGeometricType"), _points(item.get("ContourData"))) for item in items]
+
+
+def _points(data: Any) -> npt.NDArray[np.float64]:
+    values = np.atleast_1d(np.asarray([] if data is None else data, dtype=float))
+    if len(values) % 3 or not (np.abs(values) <= FARTHEST_MM).all():
+        raise Unusable(
+            f"a contour of {len(values)} numbers, or with one that is no coordinate in mm",
+            f"three coordinates a point, within {FARTHEST_MM:.0f} mm",
+            "Export the structures again",
+        )
+    return values.reshape(-1, 3)
+
+
+def _notes(kinds: Counter[str], used: int, count: int) -> Iterable[str]:
+    if count > 1:
+        yield f"{used} of {count} regions of the RTSTRUCT are tumor and were used"
+    others = Counter({kind: n for kind, n in kinds.items() if kind not in FILLED_TYPES})
+    if others:
+        yield f"contours that enclose no area were left out: {_counted(others)}"
+
+
+def _counted(kinds: Counter[str]) -> str:
+    """Numbers of contours by type; text that is no defined type is not repeated."""
+    known = Counter[str]()
+    for kind, n in kinds.items():
+        known[kind if kind in FILLED_TYPES + OTHER_TYPES else "an unknown type"] += n
+    return ", ".join(f"{n} {kind}" for kind, n in sorted(known.items()))
