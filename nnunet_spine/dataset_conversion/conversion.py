@@ -38,7 +38,13 @@ class Request:
     @property
     def options(self) -> dict[str, Any]:
         """What a data set keeps as long as it grows."""
-        return {"dataset": self.target.number, "name": self.target.name, "folds": self.folds, "seed": self.seed, **self.selection.parameters()}
+        return {
+            "dataset": self.target.number,
+            "name": self.target.name,
+            "folds": self.folds,
+            "seed": self.seed,
+            "tumor": self.selection.parameters(),
+        }
 
     def parameters(self, source_sha256: str) -> dict[str, Any]:
         """What the manifest records; two conversions with equal parameters give the same data set."""

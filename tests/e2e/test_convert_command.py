@@ -107,7 +107,9 @@ def test_the_tumor_is_the_value_that_is_named(listed: Path, tmp_path: Path, caps
     assert problem["found"] == "the reference also holds the values 2, which were not taken as tumor"
     assert main(command) == 0
     assert "already converted" in capsys.readouterr().out
-    assert main([*command, "--segment", "2"]) == 2  # another data set
+    assert main(command[:-2]) == 2  # what is tumor cannot change under a data set, in either direction
+    assert "with other options" in capsys.readouterr().err
+    assert main([*command, "--segment", "2"]) == 2
     assert "with other options" in capsys.readouterr().err
 
 
