@@ -17,7 +17,6 @@ from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable
 from nnunet_spine.dataset_conversion.pseudonyms import Taken, pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import FILE_ENDING, FOLDERS, case_paths, history_folder
-from nnunet_spine.dataset_conversion.reference_selection import Selection
 from nnunet_spine.files import make_folder, sha256
 from nnunet_spine.images import read_volume
 from nnunet_spine.progress import Progress
@@ -47,7 +46,6 @@ def add_cases(
     chosen: Sequence[int],
     new: Sequence[int],
     *,
-    selection: Selection,
     seed: int,
     taken: Taken | None,
     processes: int,
@@ -68,7 +66,7 @@ def add_cases(
         make_folder(staging / folder)
     sources = [found.discovery.cases[number] for number in chosen]
     jobs = [
-        Job(case, scratch / f"{i}_image{FILE_ENDING}", scratch / f"{i}_label{FILE_ENDING}", selection)
+        Job(case, scratch / f"{i}_image{FILE_ENDING}", scratch / f"{i}_label{FILE_ENDING}", found.selection)
         for i, case in enumerate(sources)
     ]
     outcomes = convert_cases(jobs, processes=processes, progress=progress)

@@ -206,7 +206,7 @@ def _convert(
     chosen = [*matches.new, *matches.corrected]
     added, refused, outcomes = add_cases(
         staging, scratch, found, chosen, matches.new,
-        selection=request.selection, seed=request.seed, taken=known.taken() if known else None, processes=run.processes, progress=run.progress,
+        seed=request.seed, taken=known.taken() if known else None, processes=run.processes, progress=run.progress,
     )  # fmt: skip
     replaced, problems = replace_references(staging, known, found, matches.corrected, outcomes) if known else ([], [])
     for path in scratch.iterdir():

@@ -77,7 +77,7 @@ def convert(
     run = Run(processes=processes, progress=progress, results=results, page=page)
     with sole_writer(target.folder):
         settle(request)
-        found = _read_source(source, progress)
+        found = _read_source(source, selection, progress)
         if target.folder.exists():
             return renew(request, found, run)
         check_preprocessed(target)
@@ -95,7 +95,7 @@ def check_request(request: Request, folders: Sequence[Path]) -> None:
     private_mapping.check_place(request.mapping, [request.target.folder, request.target.preprocessed_folder])
 
 
-def _read_source(source: Path, progress: Progress) -> FoundSource:
+def _read_source(source: Path, selection: Selection, progress: Progress) -> FoundSource:
     if source.is_dir():
         discovery = discover_export(source, progress=progress)
     elif source.suffix.lower() == ".csv" and source.is_file():
@@ -104,4 +104,4 @@ def _read_source(source: Path, progress: Progress) -> FoundSource:
         raise BadInput("The source is a file, but no cases.csv. Give the folder of a DICOM export, or a cases.csv.")
     else:
         raise NotFound("The source does not exist. Check the path of the DICOM export or of cases.csv.")
-    return FoundSource.of(discovery)
+    return FoundSource.of(discovery, selection)

@@ -18,6 +18,7 @@ from nnunet_spine.dataset_conversion.mask_place import check_mask_place
 from nnunet_spine.dataset_conversion.matching import Matches, match
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.raw_dataset import Target, case_paths
+from nnunet_spine.dataset_conversion.reference_selection import Selection
 from nnunet_spine.dataset_conversion.references import read_reference
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
@@ -51,11 +52,13 @@ def request_for(target: Target, mapping: Path | None) -> Request:
     try:
         made = read_json(target.folder / MANIFEST_FILE)["parameters"]
         folds, seed = int(made["folds"]), int(made["seed"])
-    except (NnunetSpineError, KeyError, TypeError, ValueError) as failure:
+        selection = Selection.from_parameters(made["tumor"])
+    except (NnunetSpineError, KeyError, TypeError, ValueError, AttributeError) as failure:
         raise NotFound(
             f"{target.folder} is no data set that `nnunet-spine convert` made. Convert first, or give --dataset."
         ) from failure
-    return Request(target, mapping or private_mapping.default_path(target.raw, target.full_name), folds, seed)
+    place = mapping or private_mapping.default_path(target.raw, target.full_name)
+    return Request(target, place, folds, seed, selection)
 
 
 def import_corrections(

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.sources import Discovery
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import sha256
@@ -15,13 +16,14 @@ from nnunet_spine.files import sha256
 
 @dataclass(frozen=True)
 class FoundSource:
-    """A discovery with the digests of its cases (image, reference)."""
+    """A discovery with the digests of its cases (image, reference), and what is tumor in its references."""
 
     discovery: Discovery
     digests: tuple[tuple[str, str], ...]
+    selection: Selection = NO_SELECTION
 
     @classmethod
-    def of(cls, discovery: Discovery) -> FoundSource:
+    def of(cls, discovery: Discovery, selection: Selection = NO_SELECTION) -> FoundSource:
         """Read all files of a discovery; `BadInput` where one cannot be read."""
         try:
             digests = tuple((_digest(case.image), _digest((case.reference,))) for case in discovery.cases)
@@ -29,7 +31,7 @@ class FoundSource:
             raise BadInput(
                 f"A file of the source cannot be read ({failure.strerror}). Check its permissions."
             ) from failure
-        return cls(discovery, digests)
+        return cls(discovery, digests, selection)
 
     def digest(self) -> str:
         """SHA-256 of all that the conversion depends on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,6 +52,12 @@ class Selection:
         told = {"tumor_labels": list(self.labels), "segments": list(self.numbers)}
         fraction = {"fraction": self.fraction} if self.fraction != FRACTION_OF_TUMOR else {}
         return {key: value for key, value in told.items() if value} | fraction
+
+    @classmethod
+    def from_parameters(cls, told: Mapping[str, Any]) -> Selection:
+        """The selection that `parameters` told of."""
+        labels, numbers = tuple(told.get("tumor_labels", ())), tuple(told.get("segments", ()))
+        return cls(labels, numbers, told.get("fraction", FRACTION_OF_TUMOR))
 
 
 NO_SELECTION = Selection()

@@ -246,3 +246,25 @@ def test_what_the_source_left_out_stays_told_by_the_source(root: Path, capsys: p
     capsys.readouterr()
     assert main(["convert", str(source), "--root", str(root)]) == 1
     assert "error: row 8: the reference is empty" in capsys.readouterr().out
+
+
+def test_a_data_set_of_a_chosen_segment_takes_a_corrected_mask_of_zeros_and_ones(tmp_path: Path) -> None:
+    """What was tumor in the hospital's masks says nothing of a mask that a person corrected from a prediction."""
+    folder = tmp_path / "source"
+    rows = ["patient,image,reference,compartment,tumor_type,split"]
+    for number in range(4):
+        write_image(folder / f"i{number}.nii.gz", number)
+        mask = np.zeros(SHAPE, np.uint8)
+        mask[2, 3:6, 4] = 2
+        mask[2, 3:6, 6] = 1
+        sitk.WriteImage(image_of(mask), str(folder / f"m{number}.nii.gz"))
+        rows.append(f"Quirke{number},i{number}.nii.gz,m{number}.nii.gz,,,")
+    (folder / "cases.csv").write_text("\n".join(rows) + "\n")
+    out = ["--root", str(tmp_path / "out")]
+    assert main(["convert", str(folder / "cases.csv"), *out, "--segment", "2"]) == 0
+    data = tmp_path / "out" / "nnUNet_raw" / NAME
+    (tmp_path / "masks").mkdir()
+    sitk.WriteImage(mask_like(data / "imagesTr" / "spine_001_0000.nii.gz"), str(tmp_path / "masks" / "spine_001.nii.gz"))
+    assert main(["import-corrections", str(tmp_path / "masks"), *out]) == 0
+    assert read_volume(data / "labelsTr" / "spine_001.nii.gz").array.sum() == 7
+    assert main(["convert", str(folder / "cases.csv"), *out, "--segment", "2"]) == 0  # and it can grow as before
