@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import textwrap
 import time
@@ -24,6 +25,11 @@ def report(kind: str, message: str) -> None:
     """Print one paragraph to standard error, wrapped on a terminal; `kind` is "error", "warning" or "note"."""
     text = f"{kind}: {message}"
     print(textwrap.fill(text, 80, break_long_words=False) if sys.stderr.isatty() else text, file=sys.stderr)
+
+
+def stop_cleanly() -> None:
+    """Take a scheduler's SIGTERM as Ctrl-C, so that it leaves nothing half-written either."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def print_paragraph(text: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.console import format_table, print_json, progress_bar
+from nnunet_spine.cli.console import format_table, print_json, progress_bar, stop_cleanly
 from nnunet_spine.cli.options import add_json, add_root, workspace_of
 from nnunet_spine.protocol import PROTOCOL
 
@@ -74,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.nnunet.environment import allocated_cpus
     from nnunet_spine.reporting.conversion_page import conversion_page
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop leaves nothing half-written either
+    stop_cleanly()
     workspace = workspace_of(arguments)
     with progress_bar("convert", visible=not arguments.json) as progress:
         conversion = convert(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.console import format_table, print_json, print_paragraph, progress_bar, report
+from nnunet_spine.cli.console import format_table, print_json, print_paragraph, progress_bar, report, stop_cleanly
 from nnunet_spine.cli.options import add_json
 
 if TYPE_CHECKING:
@@ -56,7 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise BadInput(
             "There is no place to write to. Give --output DIR; --report FILE.html alone only shows the fields."
         )
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop leaves nothing half-written either
+    stop_cleanly()
     settings = BiasSettings(BiasMethod(arguments.method), arguments.gamma, arguments.field)
     with progress_bar("correcting", visible=not arguments.json and len(arguments.images) > 1) as progress:
         results = correct_images(

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import signal
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cli.console import print_json, progress_bar
+from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
 from nnunet_spine.cli.convert import DEFAULT_DATASET, conversion_as_dict, print_conversion
 from nnunet_spine.cli.options import add_json, add_root, workspace_of
 
@@ -52,7 +51,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.nnunet.environment import allocated_cpus
     from nnunet_spine.reporting.conversion_page import conversion_page
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a scheduler's stop leaves nothing half-written either
+    stop_cleanly()
     workspace = workspace_of(arguments)
     full_name = workspace.dataset_name(arguments.dataset)
     number, name = int(full_name[7:10]), full_name[11:]

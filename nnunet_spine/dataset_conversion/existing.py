@@ -62,10 +62,10 @@ def renew(request: Request, found: FoundSource, run: Run) -> Conversion:
     NotFound
         Where something is to be added, and its private mapping is not there.
     """
-    manifest, _ = read_manifest(request)
+    manifest, report = read_manifest(request)
     parameters = request.parameters(found.digest())
     if manifest["parameters"] == parameters:
-        return keep_existing(request, found.discovery, manifest)
+        return keep_existing(request, found.discovery, manifest, report)
     known = read_known(request)
     matches = match(found.discovery.cases, found.digests, known)
     conversion = build(request, found, parameters, run, known=known, matches=matches)
@@ -73,7 +73,9 @@ def renew(request: Request, found: FoundSource, run: Run) -> Conversion:
     return conversion
 
 
-def keep_existing(request: Request, discovery: Discovery, manifest: Mapping[str, Any]) -> Conversion:
+def keep_existing(
+    request: Request, discovery: Discovery, manifest: Mapping[str, Any], report: Mapping[str, Any]
+) -> Conversion:
     """The data set that is there, made from the same source with the same options.
 
     What is missing beside it, its folds or its private mapping, is made again.
@@ -83,7 +85,6 @@ def keep_existing(request: Request, discovery: Discovery, manifest: Mapping[str,
     NotFound
         Where the mapping of a data set that has grown is missing: one source does not tell all of it.
     """
-    _, report = read_manifest(request)
     cases = read_cases(request.target.folder / CASES_FILE)
     problems = problems_of(report)
     if not request.mapping.exists():

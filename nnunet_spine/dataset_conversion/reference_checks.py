@@ -8,7 +8,7 @@ from scipy import ndimage
 
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.images import Volume
-from nnunet_spine.preprocessing.foreground import sample
+from nnunet_spine.preprocessing.foreground import MINIMUM_SIDE, sample
 from nnunet_spine.preprocessing.geometry import slice_axis
 
 FEWEST_VOXELS = 3
@@ -19,9 +19,6 @@ OUTSIDE_BODY = 0.2
 
 WHOLLY_OUTSIDE = 0.95
 """From this share on, the reference is not that of the image."""
-
-LEAST_SIDE = 4
-"""Voxels along each axis that finding the body needs."""
 
 LEAST_AIR = 0.02
 """With a smaller share of air in view, what is dark is not air for sure."""
@@ -91,7 +88,7 @@ def body_of(image: Volume) -> npt.NDArray[np.bool_] | None:
     Returns None where that cannot be told: on tiny images, where hardly any air is in view,
     and where tissue is hardly brighter than air.
     """
-    if min(image.array.shape) < LEAST_SIDE:
+    if min(image.array.shape) < MINIMUM_SIDE:
         return None
     lowest = float(image.array.min())
     values = image.array.astype(np.float32)

@@ -10,8 +10,8 @@ import numpy as np
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing.field_settings import FEWEST_CLASSES, FieldSettings
-from nnunet_spine.preprocessing.foreground import MOST_SAMPLES, SAMPLE_SPACING_MM, sample_positions
-from nnunet_spine.preprocessing.van_leemput import CLASSES, MINIMUM_SIDE, ORDERS
+from nnunet_spine.preprocessing.foreground import MINIMUM_SIDE, MOST_SAMPLES, SAMPLE_SPACING_MM, sample_positions
+from nnunet_spine.preprocessing.van_leemput import CLASSES, ORDERS
 
 SHORTEST_HALF_WAVE_MM = 30.0
 """No coil's field goes up or down within less; a degree n has about n half-waves across the field of view."""

@@ -82,7 +82,7 @@ def findings(correction: BiasCorrection) -> Findings:
         order=estimate.order if estimate else None,
         iterations=estimate.iterations if estimate else None,
         stop=estimate.stop if estimate else None,
-        tissue_share=float(samples.tissue.mean()) if samples else None,
+        tissue_share=samples.tissue_share if samples else None,
         advice=tuple(_advice(correction)),
     )
 

@@ -14,11 +14,10 @@ import SimpleITK as sitk
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing.field_settings import DEFAULT_FIELD, FieldSettings
-from nnunet_spine.preprocessing.foreground import Samples, sample
+from nnunet_spine.preprocessing.foreground import MINIMUM_SIDE, Samples, sample
 from nnunet_spine.preprocessing.geometry import slice_axis
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.van_leemput import (
-    MINIMUM_SIDE,
     FieldEstimate,
     StopReason,
     check_volume,

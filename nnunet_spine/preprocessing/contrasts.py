@@ -126,7 +126,7 @@ def fit_contrasts(
 def _differences(samples: Samples, shape: Sequence[int], spacing_mm: Sequence[float], order: int) -> _Differences:
     tissue = samples.tissue
     logs = np.zeros(tissue.shape)
-    logs[tissue] = np.log(samples.values[tissue])
+    logs[tissue] = samples.logs
     products = polynomial.design(samples.indices, shape, order, np.ones_like(tissue)).T.astype(np.float32)
     basis = products.reshape(-1, *tissue.shape)
     places = _block_places(samples, shape, spacing_mm)

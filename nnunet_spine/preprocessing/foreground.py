@@ -14,6 +14,9 @@ from nnunet_spine.preprocessing.geometry import slice_axis
 SAMPLE_SPACING_MM = 4.5
 """Wanted distance of samples: fields are smooth over centimetres."""
 
+MINIMUM_SIDE = 4
+"""Voxels that a volume must have on each axis."""
+
 LEAST_POWER = 0.3
 """Least share of its square that a sample keeps when the noise's part is taken off."""
 
@@ -70,6 +73,11 @@ class Samples:
     threshold: float
 
     @property
+    def tissue_share(self) -> float:
+        """Share of the samples that are tissue."""
+        return float(self.tissue.mean())
+
+    @property
     def logs(self) -> npt.NDArray[np.float64]:
         """Log intensities in tissue, shape (tissue samples,)."""
         return np.asarray(np.log(self.values[self.tissue]), np.float64)
@@ -91,7 +99,7 @@ def sample_positions(
     Parameters
     ----------
     shape
-        Voxels (z, y, x), at least 4 on each axis.
+        Voxels (z, y, x), at least `MINIMUM_SIDE` on each axis.
     spacing_mm
         Spacing (z, y, x), in mm.
     sample_spacing_mm
@@ -124,7 +132,7 @@ def sample(
     Parameters
     ----------
     image
-        Intensities at or above `zero`, shape (z, y, x), at least 4 voxels on each axis.
+        Intensities at or above `zero`, shape (z, y, x), at least `MINIMUM_SIDE` voxels on each axis.
     spacing_mm
         Spacing (z, y, x), in mm.
     zero
@@ -135,7 +143,7 @@ def sample(
     indices = sample_positions(image.shape, spacing_mm, sample_spacing_mm)
     samples = _sample_at(indices, image, spacing_mm, zero)
     # Where air fills much of the view, a denser grid leaves as many samples in tissue.
-    most = MOST_SAMPLES / max(LEAST_SHARE, float(samples.tissue.mean()))
+    most = MOST_SAMPLES / max(LEAST_SHARE, samples.tissue_share)
     denser = sample_positions(image.shape, spacing_mm, sample_spacing_mm, most)
     if [along.size for along in denser] == [along.size for along in indices]:
         return samples

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from nnunet_spine.errors import BadInput
 from nnunet_spine.preprocessing import polynomial
 from nnunet_spine.preprocessing.contrasts import ContrastFit, fit_contrasts
-from nnunet_spine.preprocessing.foreground import SAMPLE_SPACING_MM, Samples, sample
+from nnunet_spine.preprocessing.foreground import MINIMUM_SIDE, SAMPLE_SPACING_MM, Samples, sample
 from nnunet_spine.preprocessing.intensity import FloatArray, finite_float32
 from nnunet_spine.preprocessing.mixture import MixtureFit, Prior, fit_mixture
 from nnunet_spine.preprocessing.threads import one_blas_thread
@@ -38,7 +38,6 @@ LEAST_FIELD = 0.06
 """Least SD of the log-field in tissue; a weaker one is left alone, since slow anatomy gives as much without a field."""
 
 LEAST_SAMPLES = 100
-MINIMUM_SIDE = 4
 
 
 class StopReason(StrEnum):
@@ -65,8 +64,6 @@ class FieldEstimate:
         log intensities; None where nothing was estimated.
     stop
         Why it ended.
-    tissue_share
-        Share of the samples that are tissue.
     strength
         95th over 5th percentile of the field in tissue.
     confidence
@@ -81,11 +78,15 @@ class FieldEstimate:
     order: int
     fit: MixtureFit | None
     stop: StopReason
-    tissue_share: float
     strength: float
     confidence: float
     fitted_strength: float = 1.0
     samples: Samples | None = None
+
+    @property
+    def tissue_share(self) -> float:
+        """Share of the samples that are tissue; 0 where none were taken."""
+        return self.samples.tissue_share if self.samples else 0.0
 
     @property
     def iterations(self) -> int:
@@ -127,12 +128,11 @@ def estimate_field(
     if lowest == image.max():
         return no_field(image, StopReason.CONSTANT)
     samples = sample(image, spacing_mm, zero=min(float(lowest), 0.0), sample_spacing_mm=sample_spacing_mm)
-    share = float(samples.tissue.mean())
     if samples.tissue.sum() < LEAST_SAMPLES:
-        return replace(no_field(image, StopReason.NO_TISSUE), tissue_share=share, samples=samples)
+        return replace(no_field(image, StopReason.NO_TISSUE), samples=samples)
     with one_blas_thread():
         contrasts = fit_contrasts(samples, image.shape, spacing_mm, orders)
-        return _estimate(image.shape, samples, contrasts, share, classes)
+        return _estimate(image.shape, samples, contrasts, classes)
 
 
 def check_volume(image: FloatArray, spacing_mm: Sequence[float]) -> None:
@@ -157,11 +157,11 @@ def check_volume(image: FloatArray, spacing_mm: Sequence[float]) -> None:
 
 def no_field(image: FloatArray, stop: StopReason) -> FieldEstimate:
     """What is told of an image in which nothing could be estimated."""
-    return FieldEstimate(np.ones(image.shape, np.float32), 0, None, stop, 0.0, 1.0, 0.0)
+    return FieldEstimate(np.ones(image.shape, np.float32), 0, None, stop, 1.0, 0.0)
 
 
 def _estimate(
-    shape: tuple[int, ...], samples: Samples, contrasts: Sequence[ContrastFit], share: float, classes: int
+    shape: tuple[int, ...], samples: Samples, contrasts: Sequence[ContrastFit], classes: int
 ) -> FieldEstimate:
     best = max(contrasts, key=lambda fit: fit.evidence)
     confidence = _probability_of_field(contrasts)
@@ -174,11 +174,11 @@ def _estimate(
     strength = strength_of(at_samples)
     if best.order == 0 or at_samples.std() < LEAST_FIELD:
         ones = np.ones(shape, np.float32)
-        return FieldEstimate(ones, 0, fit, stop, share, 1.0, confidence, strength, samples)
+        return FieldEstimate(ones, 0, fit, stop, 1.0, confidence, strength, samples)
     field = polynomial.evaluate(fit.coefficients, shape, best.order)
     field -= np.float32(mean)
     np.exp(field, out=field)
-    return FieldEstimate(field, best.order, fit, stop, share, strength, confidence, strength, samples)
+    return FieldEstimate(field, best.order, fit, stop, strength, confidence, strength, samples)
 
 
 def strength_of(log_field: npt.NDArray[np.floating]) -> float:

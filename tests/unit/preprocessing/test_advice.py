@@ -22,7 +22,7 @@ def samples(tissue: int) -> Samples:
     return Samples((places, places, places), np.ones((6, 6, 6)), flags, 0.0, 0.5)
 
 
-SURE = FieldEstimate(FIELD, 3, None, StopReason.CONVERGED, 0.5, 1.5, 0.99, 1.5)
+SURE = FieldEstimate(FIELD, 3, None, StopReason.CONVERGED, 1.5, 0.99, 1.5)
 CORRECTED = BiasCorrection(ONES, FIELD, BiasMethod.VAN_LEEMPUT, 0.0, 1.5, samples(108), SURE)
 
 
