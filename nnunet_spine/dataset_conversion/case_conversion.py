@@ -97,7 +97,7 @@ def _mapping(processes: int) -> Iterator[Any]:
 
 
 def _prepare_worker() -> None:
-    """One thread a process; an interruption is the parent's to handle, and a worker ends with a parent that is killed."""
+    """One thread a process; an interruption is the parent's to handle, and a worker ends with a killed parent."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)

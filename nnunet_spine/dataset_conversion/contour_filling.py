@@ -1,4 +1,4 @@
-"""Planar contours as a mask on a fine grid of their own: even-odd in a plane, slabs about planes, shapes between them."""
+"""Planar contours as a mask on a fine grid of their own: even-odd in a plane, slabs about planes, shapes between."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def _usual_gap(places: npt.NDArray[np.float64]) -> float:
 
 
 def _spans(contours: Sequence[Points], places: npt.NDArray[np.float64], slice_mm: float, frame: _Frame) -> _Spans:
-    """The fine grid about all contours; its pixels nest in those of the image, its slices lie on evenly spaced planes."""
+    """The fine grid about all contours; its pixels nest in those of the image, its slices lie on even planes."""
     points = np.concatenate(contours)
     slices = float(np.ptp(places)) / slice_mm + 1.0
     steps = (places - places[0]) / slice_mm

@@ -78,8 +78,8 @@ def import_corrections(
     images
         Folder of the images of new cases, CASE_0000.nii.gz or any volume file; by default the data set's imagesTs.
     listed
-        CSV with the columns case and patient, and any of the optional ones of a cases.csv, that says whose the new cases
-        are. A new case that it does not list is a patient of its own.
+        CSV with the columns case and patient, and any of the optional ones of a cases.csv, that says whose the new
+        cases are. A new case that it does not list is a patient of its own.
 
     Raises
     ------

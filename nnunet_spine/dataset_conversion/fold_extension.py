@@ -60,8 +60,8 @@ def _known(patients: Sequence[Patient], fold_of_case: Mapping[str, int]) -> dict
         found = {fold_of_case[case] for case in patient.cases if case in fold_of_case}
         if len(found) > 1:
             raise BadInput(
-                f"Patient {patient.name} is in folds {', '.join(map(str, sorted(found)))}, and a patient must not be in "
-                "two. Correct splits_final.json, or remove it: convert then writes the folds that it made."
+                f"Patient {patient.name} is in folds {', '.join(map(str, sorted(found)))}, and a patient must not be "
+                "in two. Correct splits_final.json, or remove it: convert then writes the folds that it made."
             )
         if found:
             known[patient.name] = found.pop()

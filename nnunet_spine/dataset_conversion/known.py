@@ -89,8 +89,8 @@ def read_manifest(request: Request) -> tuple[Any, Any]:
     except (NnunetSpineError, KeyError, TypeError):
         pass  # not a data set of ours, or a damaged one: the refusal below names it
     raise NotWritable(
-        f"{target.folder} already exists, made by something else or with other options (seed, folds, what is tumor). Give the same "
-        "options to add to it, choose another number and name, or remove it."
+        f"{target.folder} already exists, made by something else or with other options (seed, folds, what is "
+        "tumor). Give the same options to add to it, choose another number and name, or remove it."
     )
 
 

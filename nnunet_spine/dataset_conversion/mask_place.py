@@ -33,8 +33,8 @@ def check_mask_place(mask: Volume, image: Geometry) -> None:
         raise Unusable(
             f"a mask of the image's size on another grid ({turned.geometry.describe()})",
             f"the image's own ({image.describe()})",
-            "Load the image first and save the mask in its geometry; in ITK-SNAP as its segmentation, in 3D Slicer with "
-            "the image as the reference volume",
+            "Load the image first and save the mask in its geometry; in ITK-SNAP as its segmentation, in 3D Slicer "
+            "with the image as the reference volume",
         )
     outside = _outside(mask, image)
     if outside:

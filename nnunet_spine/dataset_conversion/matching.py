@@ -45,7 +45,8 @@ def match(cases: Sequence[SourceCase], digests: Sequence[Digests], known: Known)
     """Find the known cases of a source.
 
     A case is known by the bytes of its image. A known patient's series of the same UID, or file of the same path, with
-    other bytes is a changed image, and left out. A reference that the case has had and was replaced is not a correction.
+    other bytes is a changed image, and left out. A reference that the case has had and was replaced is not a
+    correction.
     """
     present = _by_image(cases, digests, known)
     claimed = set(present.values())

@@ -24,9 +24,10 @@ SMOOTHING_MM = 1.6
 ALIKE = 0.95
 """Correlation from which two images are taken for one.
 
-Measured at 4 mm. Copies of phantoms and of three real volumes (rescaled, gamma 0.7, noise of half the image's SD, cropped to
-56 % of a slice with and without the origin, resampled by 0.7): at least 0.969. Different patients of a phantom cohort: at
-most 0.84; of the real volumes: 0.26. A copy with another bias field (twofold across the slice) falls to 0.81 and is missed.
+Measured at 4 mm. Copies of phantoms and of three real volumes (rescaled, gamma 0.7, noise of half the image's SD,
+cropped to 56 % of a slice with and without the origin, resampled by 0.7): at least 0.969. Different patients of a
+phantom cohort: at most 0.84; of the real volumes: 0.26. A copy with another bias field (twofold across the slice) falls
+to 0.81 and is missed.
 """
 
 FEWEST_POINTS = 100

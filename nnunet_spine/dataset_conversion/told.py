@@ -43,8 +43,8 @@ def spelling_notes(found: FoundSource, added: Sequence[Added], known: Known | No
     return [
         note(
             ", ".join(cases),
-            f"{len(cases)} spellings of one patient identifier (spaces, case, zeros in front, order about ^) were taken "
-            "as one patient",
+            f"{len(cases)} spellings of one patient identifier (spaces, case, zeros in front, order about ^) were "
+            "taken as one patient",
             remedy="Where they are different patients, give them different identifiers in a cases.csv",
         )
         for cases in spelt_differently(spelt)

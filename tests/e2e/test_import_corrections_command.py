@@ -264,7 +264,9 @@ def test_a_data_set_of_a_chosen_segment_takes_a_corrected_mask_of_zeros_and_ones
     assert main(["convert", str(folder / "cases.csv"), *out, "--segment", "2"]) == 0
     data = tmp_path / "out" / "nnUNet_raw" / NAME
     (tmp_path / "masks").mkdir()
-    sitk.WriteImage(mask_like(data / "imagesTr" / "spine_001_0000.nii.gz"), str(tmp_path / "masks" / "spine_001.nii.gz"))
+    sitk.WriteImage(
+        mask_like(data / "imagesTr" / "spine_001_0000.nii.gz"), str(tmp_path / "masks" / "spine_001.nii.gz")
+    )
     assert main(["import-corrections", str(tmp_path / "masks"), *out]) == 0
     assert read_volume(data / "labelsTr" / "spine_001.nii.gz").array.sum() == 7
     assert main(["convert", str(folder / "cases.csv"), *out, "--segment", "2"]) == 0  # and it can grow as before

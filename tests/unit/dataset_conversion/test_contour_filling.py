@@ -32,5 +32,7 @@ def test_large_contours_are_filled_quickly() -> None:
     angles = np.linspace(0, 2 * np.pi, 4000, endpoint=False)
     circle = np.column_stack([140 * np.cos(angles), 140 * np.sin(angles), np.zeros(4000)])
     grid = Geometry((512, 512, 2), (0.6, 0.6, 4.0), (-153.0, -153.0, 0.0), GRID.direction)
-    mask, _ = fill([[circle, circle + [0.0, 0.0, 4.0]]], grid)  # each pixel with each edge would take a minute
+    mask, _ = fill(
+        [[circle, circle + np.array([0.0, 0.0, 4.0])]], grid
+    )  # each pixel with each edge would take a minute
     assert mask.array.sum() * mask.geometry.voxel_ml == pytest.approx(2 * 4 * np.pi * 140**2 / 1000, rel=1e-3)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -252,7 +251,7 @@ def test_a_mapping_elsewhere_is_named_again(source: Path, tmp_path: Path) -> Non
     run(write_list(source, map(row_of, range(6))), tmp_path / "out", mapping=place)
     grown = run(write_list(source, map(row_of, range(7))), tmp_path / "out", mapping=place)
     assert len(grown.cases) == 7
-    assert os.stat(place).st_mode & 0o777 == 0o600
+    assert place.stat().st_mode & 0o777 == 0o600
 
 
 def test_what_is_outdated_is_named(source: Path, tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ if not exchange:
 STEPS = {"os.rename", "os.remove", "os.link", "os.mkdir", "os.rmdir", "os.chmod", "ctypes.dlopen"}
 
 def converted(root, last):
-    "Convert in a process that is killed before its step number `last`; how many steps it took, and which put the set there."
+    "Convert in a process that is killed before its step `last`; how many steps it took, and which put the set there."
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
@@ -116,9 +116,7 @@ def check_agreement(root: Path) -> None:
         assert not [path for path in folder.iterdir() if path.name.startswith(".")]
 
 
-@pytest.mark.parametrize(
-    ("grows", "exchange"), [(True, "exchange"), (True, "two renames"), (False, "exchange")]
-)
+@pytest.mark.parametrize(("grows", "exchange"), [(True, "exchange"), (True, "two renames"), (False, "exchange")])
 def test_killed_before_any_step(tmp_path: Path, grows: bool, exchange: str) -> None:
     source, base = tmp_path / "source", tmp_path / "base"
     old: dict[str, bytes] = {}

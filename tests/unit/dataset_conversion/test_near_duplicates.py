@@ -103,9 +103,7 @@ def test_only_pairs_of_two_patients_with_a_new_case_are_told(tmp_path: Path) -> 
     noisy = like(smooth(0), sitk.GetArrayFromImage(smooth(0)) * 3 + 1e-4)
     images = [smooth(0), noisy, smooth(0), smooth(1)]
     cases = [Case(f"spine_{n}", patient) for n, patient in enumerate(["P1", "P1", "P2", "P3"])]
-    descriptors = {
-        case.case: described(tmp_path, image) for case, image in zip(cases, images, strict=True)
-    }
+    descriptors = {case.case: described(tmp_path, image) for case, image in zip(cases, images, strict=True)}
     found = near_duplicates(cases, descriptors, {"spine_2"})
     assert [(problem.where, problem.found, problem.severity) for problem in found] == [
         ("spine_0, spine_2", "the same image under different patients", "warning"),

@@ -7,7 +7,17 @@ from nnunet_spine.dataset_conversion.patient_key import patient_key, printable, 
 
 @pytest.mark.parametrize(
     "other",
-    ["zq-7741", " ZQ-7741 ", "ZQ-77 41", "ZQ\u00a0-7741", "00ZQ-7741", "ZQ-7741\x00", "ＺＱ-7741", "ZQ-7741\r\n", "^ZQ-7741^"],
+    [
+        "zq-7741",
+        " ZQ-7741 ",
+        "ZQ-77 41",
+        "ZQ\u00a0-7741",
+        "00ZQ-7741",
+        "ZQ-7741\x00",
+        "ＺＱ-7741",
+        "ZQ-7741\r\n",
+        "^ZQ-7741^",
+    ],
 )
 def test_spellings_of_one_identifier(other: str) -> None:
     assert patient_key(other) == patient_key("ZQ-7741")

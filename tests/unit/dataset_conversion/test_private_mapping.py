@@ -87,7 +87,7 @@ def test_what_waits_is_published_where_its_cases_are_there(tmp_path: Path, cases
 
 
 def test_hostile_identifiers_stay_on_their_row_and_come_back(tmp_path: Path) -> None:
-    hostile = ["../../etc/x", "a\nb,c\"d", "\x00\x1b[2J", "é" * 300, "\udc80", "=1+1"]
+    hostile = ["../../etc/x", 'a\nb,c"d', "\x00\x1b[2J", "é" * 300, "\udc80", "=1+1"]
     cases = tuple(
         SourceCase(f"row {n}", (Path("i"),), Path("r"), Details(), Identity(text)) for n, text in enumerate(hostile)
     )
