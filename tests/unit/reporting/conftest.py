@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from html.parser import HTMLParser
 
 import pytest
@@ -45,8 +46,9 @@ class Page(HTMLParser):
         assert len(self.ids) == len(set(self.ids))
         for target in self.targets:
             assert target.startswith("data:image/png;base64,") or target.removeprefix("#") in self.ids
+        without_pictures = re.sub(r"base64,[\w+/=]+", "base64,", self.text)
         for outside in ("http", "<script", "url("):
-            assert outside not in self.text
+            assert outside not in without_pictures
 
 
 @pytest.fixture

@@ -173,7 +173,7 @@ def test_original_and_corrected_have_one_grey_scale() -> None:
 
 def test_gamma_is_said_on_the_page(tmp_path: Path) -> None:
     plain, gamma = (page_text(tmp_path / "p.html", drawn("a", gamma=g), gamma=g) for g in (1.0, 0.7))
-    assert "gamma" not in plain.lower()
+    assert "gamma" not in re.sub(r"base64,[\w+/=]+", "", plain).lower()
     assert '<p class="title">Original</p>' in plain
     assert "percentile of the field after gamma 0.7 in tissue" in gamma
     assert '<p class="title">After gamma 0.7</p>' in gamma
