@@ -18,6 +18,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
+from nnunet_spine.dataset_conversion.image_checks import check_slices, check_volume_geometry, series_notes, value_notes
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.references import on_grid, read_reference
 from nnunet_spine.dataset_conversion.sources import SourceCase
@@ -93,7 +94,8 @@ def convert_case(job: Job) -> Outcome:
     """Write the image and the label of one case, or say why it cannot be used."""
     where = job.source.where
     try:
-        image = reorient(_read_image(job.source.image))
+        read, image_notes = _read_image(job.source)
+        image = reorient(read)
         check_contrast(image.array)
         reference = on_grid(read_reference(job.source.reference), image.geometry)
     except Unusable as unusable:
@@ -102,12 +104,20 @@ def convert_case(job: Job) -> Outcome:
     write_volume(job.image, Volume(stored, image.geometry))
     write_volume(job.label, reference.mask)
     volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
-    notes = tuple(note(where, text) for text in reference.notes)
+    notes = tuple(note(where, text) for text in (*image_notes, *reference.notes))
     return Outcome(volume_ml, notes, hashlib.sha256(np.ascontiguousarray(stored).tobytes()).hexdigest())
 
 
-def _read_image(files: Sequence[Path]) -> Volume:
-    return read_finite_volume(files[0], "image") if is_volume_file(files[0]) else read_series(files)
+def _read_image(source: SourceCase) -> tuple[Volume, tuple[str, ...]]:
+    """The image of a case, and what a user should know of it."""
+    first = source.image[0]
+    if not is_volume_file(first):
+        volume = read_series(source.image, source.frames)
+        return volume, (*series_notes(source.image), *value_notes(volume))
+    told = check_volume_geometry(first)
+    volume = read_finite_volume(first, "image")
+    check_slices(volume)
+    return volume, (*told, *value_notes(volume))
 
 
 def check_contrast(values: npt.NDArray[Any]) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 from nnunet_spine.cases import Case, Split, write_splits
 from nnunet_spine.dataset_conversion import private_mapping
 from nnunet_spine.dataset_conversion.case_conversion import Job, Outcome, convert_cases
-from nnunet_spine.dataset_conversion.case_list import read_case_list
 from nnunet_spine.dataset_conversion.conversion import (
     REPORT_FILE,
     Conversion,
@@ -24,13 +23,14 @@ from nnunet_spine.dataset_conversion.conversion import (
     report_of,
     volumes_of,
 )
-from nnunet_spine.dataset_conversion.dicom_discovery import discover_export
 from nnunet_spine.dataset_conversion.existing import STEP, check_preprocessed, keep_existing
+from nnunet_spine.dataset_conversion.file_account import after_conversion, in_words
 from nnunet_spine.dataset_conversion.problems import Problem, Severity, note
 from nnunet_spine.dataset_conversion.pseudonyms import pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_free, file_names, write_dataset_files
+from nnunet_spine.dataset_conversion.source_kinds import discover
 from nnunet_spine.dataset_conversion.sources import Discovery, SourceCase
-from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.errors import BadInput
 from nnunet_spine.files import sha256, staged_folder, write_json
 from nnunet_spine.manifest import make_manifest, write_manifest
 from nnunet_spine.progress import Progress, silent
@@ -51,7 +51,7 @@ class _Source:
         """SHA-256 of all that the conversion depends on."""
         content = [
             [
-                [*digest, case.where, case.patient_key, case.split, asdict(case.details)]
+                [*digest, case.where, case.patient_key, case.split, asdict(case.details), case.frames]
                 for case, digest in zip(self.discovery.cases, self.digests, strict=True)
             ],
             [problem.as_dict() for problem in self.discovery.problems],
@@ -73,12 +73,12 @@ def convert(
     processes: int = 1,
     progress: Progress = silent,
 ) -> Conversion:
-    """Convert a DICOM export folder or a cases.csv to nnU-Net's raw data set.
+    """Convert a DICOM export, a BIDS data set or a cases.csv to nnU-Net's raw data set.
 
     Parameters
     ----------
     source
-        Folder of a DICOM export, or a cases.csv.
+        Folder of a DICOM export or of a BIDS data set, or a cases.csv.
     dataset, name, raw, preprocessed, results
         Number and name of the data set, and nnU-Net's folders; nothing is written to `results`.
     folds, seed
@@ -115,7 +115,7 @@ def _check_request(request: Request, folders: Sequence[Path]) -> None:
 def _make(request: Request, found: _Source, processes: int, progress: Progress) -> Conversion:
     target = request.target
     if not found.discovery.cases:
-        raise BadInput(_nothing_usable(found.discovery.problems))
+        raise BadInput(_nothing_usable(found.discovery.problems, found.discovery.files))
     with _undone_on_failure([target.folder, request.splits, request.mapping]), staged_folder(target.folder) as staging:
         converted, problems = _convert_cases(found, staging, request.seed, processes, progress)
         cases = tuple(one.case for one in converted)
@@ -123,7 +123,11 @@ def _make(request: Request, found: _Source, processes: int, progress: Progress) 
         folding = fold(cases, training_ml, request)
         problems += [note("folds", text) for text in folding.notes]
         write_dataset_files(staging, training=len(training_ml), cases=cases)
-        write_json(staging / REPORT_FILE, report_of(request, converted, folding, problems))
+        kept = {one.source.where for one in converted}
+        files = after_conversion(
+            found.discovery.files, [case for case in found.discovery.cases if case.where not in kept]
+        )
+        write_json(staging / REPORT_FILE, {**report_of(request, converted, folding, problems), "files": files})
         _write_manifest(staging, request.parameters(found.digest()), converted)
         names = {one.source.where: (one.case.case, one.case.patient) for one in converted}
         private_mapping.write_mapping(request.mapping, private_mapping.mapping_text(found.discovery, names))
@@ -132,14 +136,7 @@ def _make(request: Request, found: _Source, processes: int, progress: Progress) 
 
 
 def _read_source(source: Path, progress: Progress) -> _Source:
-    if source.is_dir():
-        discovery = discover_export(source, progress=progress)
-    elif source.suffix.lower() == ".csv" and source.is_file():
-        discovery = read_case_list(source, progress=progress)
-    elif source.exists():
-        raise BadInput("The source is a file, but no cases.csv. Give the folder of a DICOM export, or a cases.csv.")
-    else:
-        raise NotFound("The source does not exist. Check the path of the DICOM export or of cases.csv.")
+    discovery = discover(source, progress=progress)
     try:
         digests = tuple((_digest(case.image), _digest((case.reference,))) for case in discovery.cases)
     except OSError as failure:
@@ -152,10 +149,11 @@ def _digest(files: Sequence[Path]) -> str:
     return hashlib.sha256("".join(sorted(sha256(path) for path in files)).encode()).hexdigest()
 
 
-def _nothing_usable(problems: Sequence[Problem]) -> str:
+def _nothing_usable(problems: Sequence[Problem], files: dict[str, int]) -> str:
     errors = [problem.describe() for problem in problems if problem.severity is Severity.ERROR]
     more = f" And {len(errors) - 3} more." if len(errors) > 3 else ""
-    return f"No case of the source can be used; nothing was written. {' '.join(errors[:3])}{more}"
+    looked_at = f" Looked at {in_words(files)}." if files else ""
+    return f"No case of the source can be used; nothing was written. {' '.join(errors[:3])}{more}{looked_at}"
 
 
 def _convert_cases(
@@ -170,7 +168,7 @@ def _convert_cases(
     problems = [*found.discovery.problems, *left_out]
     sound = [i for i, outcome in enumerate(outcomes) if outcome.volume_ml is not None]
     if not sound:
-        raise BadInput(_nothing_usable(problems))
+        raise BadInput(_nothing_usable(problems, found.discovery.files))
     converted = []
     for i, names in zip(sound, pseudonyms([jobs[i].source for i in sound], seed=seed), strict=True):
         converted.append(_named(jobs[i].source, outcomes[i], found.digests[i], names))
