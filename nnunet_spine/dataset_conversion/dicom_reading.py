@@ -107,19 +107,15 @@ def _stacked(
     spacing: Sequence[float],
 ) -> Any:
     """Frames of one stack, shape (frames, rows, columns), in the order of their places; spacing of rows, columns."""
-    order = np.argsort(positions @ np.cross(orientation[:3], orientation[3:]))
-    steps = np.diff(positions[order], axis=0)
-    gap = float(np.linalg.norm(steps.mean(axis=0)))
-    if np.linalg.norm(np.cross(steps.mean(axis=0) / gap, np.cross(orientation[:3], orientation[3:]))) > SHEAR_TOLERANCE:
+    row, column = orientation[:3], orientation[3:]
+    normal = np.cross(row, column)
+    order = np.argsort(positions @ normal)
+    step = np.diff(positions[order], axis=0).mean(axis=0)
+    if np.linalg.norm(np.cross(step, normal)) > SHEAR_TOLERANCE * np.linalg.norm(step):
         raise ValueError("slices shifted within their plane")
-    return highdicom.Volume.from_attributes(
-        array=pixels[order],
-        image_position=positions[order][0].tolist(),
-        image_orientation=orientation.tolist(),
-        pixel_spacing=list(spacing),
-        spacing_between_slices=gap,
-        coordinate_system="PATIENT",
-    )
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([step, column * spacing[0], row * spacing[1], positions[order][0]])
+    return highdicom.Volume(pixels[order], affine, coordinate_system="PATIENT")
 
 
 def _no_header(failure: Exception) -> Unusable:

@@ -105,7 +105,8 @@ def positions_along_normal(slices: Sequence[Slice]) -> npt.NDArray[np.float64] |
     positions = [numbers_of(one.header, "ImagePositionPatient", 3) for one in slices]
     if cosines is None or any(position is None for position in positions):
         return None
-    return np.asarray(positions, dtype=float) @ np.cross(cosines[:3], cosines[3:])
+    along: npt.NDArray[np.float64] = np.asarray(positions, dtype=float) @ np.cross(cosines[:3], cosines[3:])
+    return along
 
 
 def _orientations(slices: Sequence[Slice]) -> list[int]:
