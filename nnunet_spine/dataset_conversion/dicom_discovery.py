@@ -55,14 +55,15 @@ def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
             "export, or a cases.csv that lists images and references."
         )
     references = _references_by_series(export.series)
+    studies = _studies(export.series, references)
+    of_interest = [study for study in studies if any(one.is_mr or one.is_segmentation for one in study)]
     looked = [
-        _look(f"study {number}", folder, series, references)
-        for number, series in enumerate(_studies(export.series, references), start=1)
+        _look(f"study {number}", folder, series, references) for number, series in enumerate(of_interest, start=1)
     ]
     cases = tuple(one.case for one in looked if one.case)
     return Discovery(
         cases,
-        (*_file_notes(export), *(problem for one in looked for problem in one.problems)),
+        (*_file_notes(export, len(studies) - len(of_interest)), *(problem for one in looked for problem in one.problems)),
         {one.proposal.where: one.proposal.identity for one in looked if not one.case},
         export.not_dicom + export.damaged,
         account(export, cases, count_hidden(folder)),
@@ -105,8 +106,10 @@ def _elsewhere_note(where: str, chosen: Chosen) -> tuple[Problem, ...]:
     return (note(where, found, "the spine", CORRECT),)
 
 
-def _file_notes(export: Export) -> list[Problem]:
+def _file_notes(export: Export, others: int) -> list[Problem]:
     notes = []
+    if others:
+        notes.append(note("source", f"{others} studies hold neither MR images nor segmentations and were not used"))
     if export.not_dicom:
         notes.append(note("source", f"{len(export.not_dicom)} files are not DICOM and were ignored"))
     if export.damaged:

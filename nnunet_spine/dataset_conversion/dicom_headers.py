@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import warnings
 from collections import defaultdict
@@ -16,6 +17,11 @@ from pydicom.errors import InvalidDicomError
 
 from nnunet_spine.dataset_conversion.frame_headers import FRAME_KEYWORDS, frame_headers
 from nnunet_spine.progress import Progress, silent
+
+# Their warnings quote values of headers, patients' names among them, and come whenever a value is first looked at.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+logging.getLogger("highdicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
@@ -220,9 +226,7 @@ def read_header(path: Path) -> Any:
     """
     if not path.is_file():  # a pipe would block
         raise InvalidDicomError("not a regular file")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values
-        return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
+    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
 
 
 def read_export(folder: Path, *, progress: Progress = silent) -> Export:

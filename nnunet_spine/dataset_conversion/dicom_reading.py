@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -49,9 +48,7 @@ def read_series(files: Sequence[Path], frames: Sequence[Sequence[int]] = ()) -> 
     Unusable
         Where slices are missing, doubled or unevenly spaced, or the pixels cannot be decoded.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # pydicom's warnings quote values
-        return _read_frames(files, frames) if frames else _read_files(files)
+    return _read_frames(files, frames) if frames else _read_files(files)
 
 
 def _read_files(files: Sequence[Path]) -> Volume:
