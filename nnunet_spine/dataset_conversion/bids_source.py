@@ -6,7 +6,6 @@ import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,13 @@ from nnunet_spine.dataset_conversion.bids_labels import labels_of, single_label
 from nnunet_spine.dataset_conversion.bids_names import BidsName, images_below
 from nnunet_spine.dataset_conversion.dicom_headers import files_below
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
-from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
+from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
 from nnunet_spine.files import read_text
 from nnunet_spine.progress import Progress, silent
 
 DESCRIPTION_FILE, PARTICIPANTS_FILE = "dataset_description.json", "participants.tsv"
-CORRECT = "To decide otherwise, correct the list that --write-cases makes"
 
 _COLUMNS = {
     "compartment": ("compartment", "location", "localisation", "diagnosis", "pathology"),
@@ -77,15 +75,6 @@ def discover_bids(folder: Path, *, progress: Progress = silent) -> Discovery:
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What came of one session."""
-
-    proposal: Proposal
-    case: SourceCase | None = None
-    problems: tuple[Problem, ...] = ()
-
-
 def _sessions(folder: Path) -> list[list[BidsName]]:
     """T1w images by subject and session, in the order of their paths."""
     sessions: dict[tuple[str, str], list[BidsName]] = defaultdict(list)
@@ -101,7 +90,7 @@ def _look(
     images: Sequence[BidsName],
     labels: Sequence[BidsName],
     people: Mapping[str, Mapping[str, str]],
-) -> _Found:
+) -> Found:
     sidecars = {image: _sidecar(folder, image) for image in images}
     labelled = [image for image in images if any(label.is_of(image) for label in labels)]
     ranked = sorted(labelled or images, key=lambda image: _rank(image, sidecars[image]))
@@ -115,12 +104,12 @@ def _look(
     except Unusable as unusable:
         identity = Identity(image.subject, image=image.path.relative_to(folder).as_posix())
         proposal = Proposal(where, identity, unusable.found, confidence, image.path, details=details, usable=False)
-        return _Found(proposal, problems=(unusable.at(where),))
+        return Found(proposal, problems=(unusable.at(where),))
     relative = [path.relative_to(folder).as_posix() for path in (image.path, reference)]
     identity = Identity(image.subject, "", "", *relative)
     case = SourceCase(where, (image.path,), reference, details, identity)
     proposal = Proposal(where, identity, reason, confidence, image.path, reference, details=details)
-    return _Found(proposal, case, tuple(_notes(where, contrast, len(rivals))))
+    return Found(proposal, case, tuple(_notes(where, contrast, len(rivals))))
 
 
 def _notes(where: str, contrast: str, rivals: int) -> Iterator[Problem]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,11 @@ from nnunet_spine.dataset_conversion.dicom_headers import (
 from nnunet_spine.dataset_conversion.file_account import account
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.references import words_of
-from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
+from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.study_choice import Chosen, StudyView, choose, propose
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
 from nnunet_spine.errors import BadInput
 from nnunet_spine.progress import Progress, silent
-
-CORRECT = "To decide otherwise, correct the list that --write-cases makes"
 
 
 def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
@@ -63,7 +60,10 @@ def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
     cases = tuple(one.case for one in looked if one.case)
     return Discovery(
         cases,
-        (*_file_notes(export, len(studies) - len(of_interest)), *(problem for one in looked for problem in one.problems)),
+        (
+            *_file_notes(export, len(studies) - len(of_interest)),
+            *(problem for one in looked for problem in one.problems),
+        ),
         {one.proposal.where: one.proposal.identity for one in looked if not one.case},
         export.not_dicom + export.damaged,
         account(export, cases, count_hidden(folder)),
@@ -71,16 +71,7 @@ def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What came of one study."""
-
-    proposal: Proposal
-    case: SourceCase | None = None
-    problems: tuple[Problem, ...] = ()
-
-
-def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> _Found:
+def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> Found:
     view = StudyView.of(study, references)
     try:
         chosen = choose(view)
@@ -91,12 +82,12 @@ def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping
         else:
             details = series_details(likeliest.series.header, ())
             proposal = _proposal(where, folder, likeliest, details=details, obstacle=unusable.found)
-        return _Found(proposal, problems=(unusable.at(where),))
+        return Found(proposal, problems=(unusable.at(where),))
     case = _source_case(where, folder, chosen, chosen.reference) if chosen.reference else None
     details = case.details if case else Details()
     notes = tuple(note(where, text, remedy=CORRECT) for text in chosen.notes)
     notes += _elsewhere_note(where, chosen)
-    return _Found(_proposal(where, folder, chosen, details=details, obstacle=""), case, notes)
+    return Found(_proposal(where, folder, chosen, details=details, obstacle=""), case, notes)
 
 
 def _elsewhere_note(where: str, chosen: Chosen) -> tuple[Problem, ...]:
@@ -167,7 +158,7 @@ def _proposal(where: str, folder: Path, chosen: Chosen, *, details: Details, obs
         _identity(folder, series, chosen.reference),
         obstacle or chosen.judgement.reason(),
         chosen.confidence.value,
-        common_place(series.files),
+        common_place(chosen.files),
         chosen.reference,
         series.part,
         details,

@@ -8,6 +8,9 @@ from pathlib import Path
 from nnunet_spine.cases import UNKNOWN, Compartment, Region, Split
 from nnunet_spine.dataset_conversion.problems import Problem
 
+CORRECT = "To decide otherwise, correct the list that --write-cases makes"
+"""Remedy of a choice that a person may see differently."""
+
 
 @dataclass(frozen=True)
 class Details:
@@ -109,6 +112,15 @@ class Proposal:
     details: Details = Details()
     split: Split = Split.TRAIN
     usable: bool = True
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of one study or session; without a case, the problems say why."""
+
+    proposal: Proposal
+    case: SourceCase | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -35,12 +35,15 @@ class Chosen:
         Its reference; None where there is none.
     confidence, notes
         How sure the choice is, and what a user should know of it.
+    files
+        Those of the whole series, of which the choice may be a part.
     """
 
     judgement: Judgement
     reference: Path | None
     confidence: Confidence
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     @property
     def series(self) -> Series:
@@ -119,7 +122,8 @@ def propose(view: StudyView) -> Chosen | None:
         return None
     references = view.references_of(taken)
     notes = (*_rival_notes(taken, likeliest, rivals), *_part_notes(taken, view))
-    return Chosen(taken, references[0] if references else None, confidence, notes)
+    files = tuple(path for one in view.judgements if one.series.uid == taken.series.uid for path in one.series.files)
+    return Chosen(taken, references[0] if references else None, confidence, notes, tuple(dict.fromkeys(files)))
 
 
 def choose(view: StudyView) -> Chosen:

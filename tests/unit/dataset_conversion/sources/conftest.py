@@ -27,8 +27,8 @@ def item(**values: Any) -> Dataset:
 def enhanced_dataset(plan: Any, *, frames: list[dict[str, Any]], order: list[int] | None = None) -> Dataset:
     """One Enhanced MR object of a plan's slices.
 
-    `frames` holds for each frame: `slice` (of the plan), and any of `echo`, `stack`, `time`, `slope`, `intercept`, `add`
-    (to the stored values), `shift` (of the place, mm). `order` shuffles them.
+    `frames` holds for each frame: `slice` (of the plan), and any of `echo`, `stack`, `time`, `slope`, `intercept`,
+    `add` (to the stored values), `shift` (of the place, mm). `order` shuffles them.
     """
     frames = [frames[i] for i in order] if order else frames
     ds = Dataset()
@@ -95,9 +95,7 @@ def _frame(plan: Any, frame: dict[str, Any], number: int) -> Dataset:
         FrameAcquisitionDateTime="20190304101112",
         FrameAcquisitionDuration=100.0,
     )
-    rescale = item(
-        RescaleSlope=frame.get("slope", 1.0), RescaleIntercept=frame.get("intercept", 0.0), RescaleType="US"
-    )
+    rescale = item(RescaleSlope=frame.get("slope", 1.0), RescaleIntercept=frame.get("intercept", 0.0), RescaleType="US")
     return item(
         FrameContentSequence=Sequence([content]),
         PlanePositionSequence=Sequence([item(ImagePositionPatient=[f"{v:.10g}" for v in position])]),
@@ -116,7 +114,21 @@ def enhanced() -> Callable[..., Dataset]:
 def independent_volume(folder: Path, output: Path, *options: str) -> Volume:
     """The one volume that dcm2niix makes of a folder, in our orientation."""
     output.mkdir(parents=True)
-    command = [dcm2niix.bin, "-z", "n", "-b", "n", "-p", "n", *options, "-f", "%s_%e_%p", "-o", str(output), str(folder)]
+    command = [
+        dcm2niix.bin,
+        "-z",
+        "n",
+        "-b",
+        "n",
+        "-p",
+        "n",
+        *options,
+        "-f",
+        "%s_%e_%p",
+        "-o",
+        str(output),
+        str(folder),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     (made,) = list(output.glob("*.nii")) or [pytest.fail(done.stdout + done.stderr)]
     return reorient(read_volume(made))

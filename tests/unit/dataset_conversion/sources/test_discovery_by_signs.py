@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pydicom
 import pydicom.data
 import pytest
+import SimpleITK as sitk
 from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 
+from nnunet_spine.dataset_conversion.case_list import read_case_list
+from nnunet_spine.dataset_conversion.case_proposals import write_proposals
 from nnunet_spine.dataset_conversion.contrast_words import contrast_by_words, weighting_by_words
 from nnunet_spine.dataset_conversion.convert import convert
 from nnunet_spine.dataset_conversion.dicom_discovery import discover_export
@@ -231,10 +235,37 @@ def test_two_echoes_in_one_series_are_told_apart(make: Any, tmp_path: Path) -> N
     assert len(discovery.cases[0].image) == 6
     (note,) = discovery.problems
     assert "series 5 holds 2 volumes, told apart by echo time; part " in note.found
+    write_proposals(tmp_path / "cases.csv", discovery)
+    (again,) = read_case_list(tmp_path / "cases.csv").cases
+    assert sorted(again.image) == sorted(discovery.cases[0].image)
+
+
+@pytest.mark.parametrize("folders", [("a", "a"), ("a", "b")])
+def test_a_part_of_enhanced_objects_is_found_again_by_the_list(
+    make: Any, enhanced: Any, tmp_path: Path, folders: tuple[str, str]
+) -> None:
+    plan = make.Plan(make.asymmetric())
+    objects = [enhanced(plan, frames=[{"slice": k, "echo": echo} for k in range(6)]) for echo in (90.0, 10.0)]
+    objects[1].SeriesInstanceUID = objects[0].SeriesInstanceUID
+    for number, (folder, dataset) in enumerate(zip(folders, objects, strict=True)):
+        (tmp_path / folder).mkdir(exist_ok=True)
+        dataset.save_as(tmp_path / folder / f"{number}", enforce_file_format=True)
+    discovery = discover_export(tmp_path)
+    (proposal,) = discovery.proposals
+    assert proposal.part == 2  # the first echo is no T1
+    write_proposals(tmp_path / "cases.csv", replace(discovery, proposals=(replace(proposal, usable=True),)))
+    text = (tmp_path / "cases.csv").read_text()
+    sitk.WriteImage(make.itk_image(make.blob()), str(tmp_path / "r.nii.gz"))
+    header, row = (line.split(",") for line in text.splitlines())
+    row[header.index("reference")] = "r.nii.gz"
+    (tmp_path / "cases.csv").write_text(f"{','.join(header)}\n{','.join(row)}\n")
+    (again,) = read_case_list(tmp_path / "cases.csv").cases
+    assert [path.name for path in again.image] == ["1"]
+    assert again.frames == ((1, 2, 3, 4, 5, 6),)
 
 
 def pydicoms_files(folder: Path) -> int:
-    """pydicom's own test files, whole; returns how many."""
+    """Pydicom's own test files, whole; returns how many."""
     root = Path(pydicom.data.__file__).parent
     shutil.copytree(root, folder, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     return sum(1 for path in folder.rglob("*") if not path.is_dir())

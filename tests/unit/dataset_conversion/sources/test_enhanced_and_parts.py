@@ -65,9 +65,7 @@ def test_two_volumes_in_one_object(make: Any, enhanced: Any, check_voxels: Any, 
         check_voxels(read_series(part.files, part.frames), plan, plan.array + 1000 * n)
 
 
-def test_an_object_split_over_files_is_one_volume(
-    make: Any, enhanced: Any, check_voxels: Any, tmp_path: Path
-) -> None:
+def test_an_object_split_over_files_is_one_volume(make: Any, enhanced: Any, check_voxels: Any, tmp_path: Path) -> None:
     plan = make.Plan(make.asymmetric())
     halves = [enhanced(plan, frames=[{"slice": k} for k in ks]) for ks in ((4, 0, 2), (5, 1, 3))]
     halves[1].SeriesInstanceUID = halves[0].SeriesInstanceUID
@@ -125,9 +123,7 @@ def _fits(volume: Any, plan: Any) -> bool:
 
 
 def test_stations_of_a_long_spine_are_two_volumes(make: Any, tmp_path: Path) -> None:
-    upper, lower = (
-        make.datasets_of(make.Plan(make.asymmetric(), origin=(-8.0, -60.0, z))) for z in (90.0, -60.0)
-    )
+    upper, lower = (make.datasets_of(make.Plan(make.asymmetric(), origin=(-8.0, -60.0, z))) for z in (90.0, -60.0))
     for dataset in lower:
         dataset.SeriesInstanceUID = upper[0].SeriesInstanceUID
     make.write_datasets(tmp_path, [*upper, *lower])

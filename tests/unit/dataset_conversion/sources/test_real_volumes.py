@@ -25,7 +25,9 @@ def dicom_of(make: Any, path: Path) -> Any:
     steps = [lps[:3, axis] for axis in range(3)]
     right, front, up = (step / np.linalg.norm(step) for step in steps)
     size = values.shape
-    corner = (lps @ [0, size[1] - 1, size[2] - 1, 1])[:3]  # the first row is the highest, the first column most anterior
+    corner = (lps @ [0, size[1] - 1, size[2] - 1, 1])[
+        :3
+    ]  # the first row is the highest, the first column most anterior
     row, column = -front, -up
     gap = np.linalg.norm(steps[0]) * np.sign(np.dot(np.cross(row, column), right))
     array = values[:, ::-1, ::-1].transpose(0, 2, 1)
