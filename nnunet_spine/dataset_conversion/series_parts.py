@@ -68,9 +68,6 @@ def _split(
     for name, key in keys:
         divided = []
         for group in groups:
-            if only_where_doubled and not doubled_places(group):
-                divided.append(group)
-                continue
             parts = _grouped(group, key)
             if only_where_doubled and not _clearer(group, parts):
                 parts = [group]

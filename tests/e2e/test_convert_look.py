@@ -136,10 +136,10 @@ def test_a_place_that_gives_patients_away_is_refused(
 def test_values_of_damaged_headers_are_not_printed(export: Path, tmp_path: Path) -> None:
     copy = tmp_path / "export"
     subprocess.run(["cp", "-r", str(export), str(copy)], check=True)
-    for path in copy.rglob("IM000002"):
+    for path in copy.rglob("IM*"):
         content = path.read_bytes()
-        start = content.index(b"\x18\x00\x81\x00DS") + 8  # echo time: a text where a number belongs
-        path.write_bytes(content[:start] + b"Zq"[: content[start - 2]] + content[start + 2 :])
+        start = content.index(b"\x20\x00\x0d\x00UI") + 8  # the study's UID: letters where digits belong
+        path.write_bytes(content[:start] + b"Zq" + content[start + 2 :])
     command = [sys.executable, "-m", "nnunet_spine", "convert", str(copy), "--root", str(tmp_path / "out")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert "Zq" not in done.stdout + done.stderr
