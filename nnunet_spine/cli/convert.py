@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.console import format_table, print_json, progress_bar, stop_cleanly
+from nnunet_spine.cli.console import format_table, print_json, print_paragraph, progress_bar, stop_cleanly
 from nnunet_spine.cli.options import add_json, add_root, workspace_of
 from nnunet_spine.protocol import PROTOCOL
 
 if TYPE_CHECKING:
+    from nnunet_spine.dataset_conversion.case_proposals import Line
     from nnunet_spine.dataset_conversion.conversion import Conversion
+    from nnunet_spine.dataset_conversion.problems import Problem
 
 DEFAULT_DATASET = 58
 DEFAULT_NAME = "IntraduralSpineTumor"
 DEFAULT_FRACTION = 0.5
+TABLE_WIDTH = 80
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -23,12 +28,14 @@ def add_subparser(subparsers: Any) -> None:
     parser = subparsers.add_parser(
         "convert",
         help="turn DICOM, NIfTI, NRRD or MHA into a raw data set with folds",
-        description="Turn a DICOM export, or the images and references that a cases.csv lists, into nnU-Net's raw data "
-        "set with pseudonyms, folds and a manifest. The patients' identities go into one private file. A data set "
-        "that is there grows: known cases stay as they are, new ones are added, changed references replace the "
-        "earlier ones.",
+        description="Turn a DICOM export, a BIDS data set, or the images and references that a cases.csv lists, into "
+        "nnU-Net's raw data set with pseudonyms, folds and a manifest. The patients' identities go into one private "
+        "file. A data set that is there grows: known cases stay as they are, new ones are added, changed references "
+        "replace the earlier ones.",
     )
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder of a DICOM export, or a cases.csv")
+    parser.add_argument(
+        "source", type=Path, metavar="SOURCE", help="folder of a DICOM export or a BIDS data set, or a cases.csv"
+    )
     parser.add_argument(
         "--dataset", type=int, default=DEFAULT_DATASET, metavar="N", help="number (default: %(default)s)"
     )
@@ -62,12 +69,21 @@ def add_subparser(subparsers: Any) -> None:
         help="a voxel of a fractional DICOM SEG is tumor from this share of its maximum on (default: %(default)s)",
     )
     parser.add_argument("--allow-partial", action="store_true", help="exit 0 although studies or rows were left out")
+    parser.add_argument("--dry-run", action="store_true", help="show what was found and why, and write nothing")
+    parser.add_argument(
+        "--write-cases",
+        type=Path,
+        metavar="FILE",
+        help="write what was found as a private cases.csv to correct, no more",
+    )
     add_json(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Convert and print what came of it."""
+    """Convert and print what came of it, or what was found."""
+    if arguments.dry_run or arguments.write_cases:
+        return _look(arguments)
     from nnunet_spine.dataset_conversion.convert import convert
     from nnunet_spine.dataset_conversion.reference_selection import Selection
     from nnunet_spine.nnunet.environment import allocated_cpus
@@ -96,6 +112,48 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_conversion(conversion, arguments.dataset)
     return 1 if conversion.left_out and not arguments.allow_partial else 0
+
+
+def _look(arguments: argparse.Namespace) -> int:
+    """Show what the source holds; the only file that this may write is the list of cases."""
+    from nnunet_spine.dataset_conversion.case_proposals import preview, table_of, write_proposals
+    from nnunet_spine.dataset_conversion.problems import Severity
+    from nnunet_spine.dataset_conversion.source_kinds import discover
+
+    with progress_bar("look", visible=not arguments.json) as progress:
+        discovery = discover(arguments.source, progress=progress)
+    lines, problems = table_of(discovery), preview(discovery)
+    if arguments.write_cases and not arguments.dry_run:
+        workspace = workspace_of(arguments)
+        write_proposals(
+            arguments.write_cases, discovery, shared=[workspace.raw, workspace.preprocessed, workspace.results]
+        )
+    if arguments.json:
+        found = [vars(line) for line in lines]
+        print_json({"found": found, "files": discovery.files, "problems": [problem.as_dict() for problem in problems]})
+    else:
+        _print_found(lines, problems, discovery.files)
+        if arguments.write_cases and not arguments.dry_run:
+            print(f"List of cases: {arguments.write_cases} (private; it names the patients)")
+            print_paragraph(f"Next: correct it, then nnunet-spine convert {arguments.write_cases}")
+    left_out = any(problem.severity is Severity.ERROR for problem in problems)
+    return 1 if left_out and not arguments.allow_partial else 0
+
+
+def _print_found(lines: Sequence[Line], problems: Sequence[Problem], files: dict[str, int]) -> None:
+    """The table, its reasons wrapped to 80 columns, and the problems below it."""
+    from nnunet_spine.dataset_conversion.file_account import in_words
+
+    header = f"{'found':<12} {'patient':<12} {'use':<4} {'sure':<7} "
+    print(f"{header}reason\n{'-' * TABLE_WIDTH}")
+    for line in lines:
+        row = f"{line.where:<12} {line.patient:<12} {line.use:<4} {line.confidence:<7} "
+        print(textwrap.fill(line.reason, TABLE_WIDTH, initial_indent=row, subsequent_indent=" " * len(header)))
+    print()
+    for problem in problems:
+        print_paragraph(f"{problem.severity}: {problem.describe()}")
+    if files:
+        print_paragraph(in_words(files))
 
 
 def conversion_as_dict(conversion: Conversion) -> dict[str, Any]:

@@ -24,11 +24,12 @@ from nnunet_spine.dataset_conversion.conversion import (
     volumes_of,
 )
 from nnunet_spine.dataset_conversion.downstream import outdated
+from nnunet_spine.dataset_conversion.file_account import after_conversion
 from nnunet_spine.dataset_conversion.folds import Folding
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.matching import Matches
-from nnunet_spine.dataset_conversion.problems import Problem, note
+from nnunet_spine.dataset_conversion.problems import Problem, Severity, note
 from nnunet_spine.dataset_conversion.raw_dataset import write_dataset_files
 from nnunet_spine.dataset_conversion.sources import Details
 from nnunet_spine.dataset_conversion.told import (
@@ -90,6 +91,7 @@ class _Content:
     problems: tuple[Problem, ...]
     told: tuple[Problem, ...]
     changes: tuple[Mapping[str, Any], ...]
+    files: Mapping[str, int]
 
 
 def build(
@@ -176,7 +178,7 @@ def _fill(
         raise _Unchanged(problems)
     cases = tuple(sorted((*earlier, *(one.stored for one in added)), key=lambda one: one.case.case))
     if not cases:
-        raise BadInput(nothing_usable(problems))
+        raise BadInput(nothing_usable(problems, _account(found, problems)))
     training_ml = volumes_of(cases, Split.TRAIN)
     folding = fold([one.case for one in cases], training_ml, request, known.folds if known else ())
     problems += [p for one in added for p in one.notes]
@@ -186,7 +188,14 @@ def _fill(
     problems = [*(lasting(known) if known else ()), *problems]
     changes = _changes(run.command, known, [one.stored.case.case for one in added], replaced)
     stored = problems if run.command == STEP or not known else [*left_out_by_source(known), *without_errors(problems)]
-    return _Content(cases, folding, tuple(stored), tuple(problems), tuple(changes)), added, replaced
+    files = _account(found, problems) or (known.files if known else {})
+    return _Content(cases, folding, tuple(stored), tuple(problems), tuple(changes), files), added, replaced
+
+
+def _account(found: FoundSource, problems: Sequence[Problem]) -> dict[str, int]:
+    """What became of each file of the source, the files of cases that were left out apart."""
+    left_out = {problem.where for problem in problems if problem.severity is Severity.ERROR}
+    return after_conversion(found.discovery.files, [one for one in found.discovery.cases if one.where in left_out])
 
 
 def _keep_files(folder: Path, staging: Path) -> None:
@@ -257,7 +266,7 @@ def _changes(
 def _write_records(staging: Path, request: Request, content: _Content, parameters: Mapping[str, Any], run: Run) -> None:
     training = sum(one.split is Split.TRAIN for one in content.cases)
     write_dataset_files(staging, training=training, cases=[one.case for one in content.cases])
-    report = report_of(request, content.cases, content.folds, content.problems, content.changes)
+    report = report_of(request, content.cases, content.folds, content.problems, content.changes, content.files)
     write_json(staging / REPORT_FILE, report)
     if run.page:
         write_text(staging / PAGE_FILE, run.page(report))

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
+from nnunet_spine.dataset_conversion.image_checks import check_slices, check_volume_geometry, series_notes, value_notes
 from nnunet_spine.dataset_conversion.near_duplicates import Descriptor, describe_image
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.reference_checks import check_mask
@@ -114,7 +115,8 @@ def convert_case(job: Job) -> Outcome:
     """Write the image and the label of one case, or say why it cannot be used."""
     where = job.source.where
     try:
-        image = reorient(_read_image(job.source.image))
+        as_stored, image_notes = _read_image(job.source)
+        image = reorient(as_stored)
         check_contrast(image.array)
         read = read_reference(job.source.reference, image.geometry, job.selection)
         reference = on_grid(read, image.geometry)
@@ -124,12 +126,23 @@ def convert_case(job: Job) -> Outcome:
     write_volume(job.image, Volume(compact(image.array), image.geometry))
     write_volume(job.label, reference.mask)
     volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
-    notes = (*(note(where, text) for text in reference.notes), *(replace(p, where=where) for p in checked))
+    notes = (
+        *(note(where, text) for text in (*image_notes, *reference.notes)),
+        *(replace(problem, where=where) for problem in checked),
+    )
     return Outcome(volume_ml, notes)
 
 
-def _read_image(files: Sequence[Path]) -> Volume:
-    return read_finite_volume(files[0], "image") if is_volume_file(files[0]) else read_series(files)
+def _read_image(source: SourceCase) -> tuple[Volume, tuple[str, ...]]:
+    """The image of a case, and what a user should know of it."""
+    first = source.image[0]
+    if not is_volume_file(first):
+        volume = read_series(source.image, source.frames)
+        return volume, (*series_notes(source.image), *value_notes(volume))
+    told = check_volume_geometry(first)
+    volume = read_finite_volume(first, "image")
+    check_slices(volume)
+    return volume, (*told, *value_notes(volume))
 
 
 def check_contrast(values: npt.NDArray[Any]) -> None:

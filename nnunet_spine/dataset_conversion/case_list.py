@@ -21,8 +21,10 @@ from nnunet_spine.dataset_conversion.dicom_headers import (
     read_header,
     text_of,
 )
+from nnunet_spine.dataset_conversion.problems import note
 from nnunet_spine.dataset_conversion.reference_selection import words_of
-from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
+from nnunet_spine.dataset_conversion.series_parts import parts_of
+from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
 from nnunet_spine.files import read_csv
@@ -30,7 +32,7 @@ from nnunet_spine.images import SUFFIXES, is_volume_file
 from nnunet_spine.progress import Progress, silent
 
 REQUIRED_COLUMNS = ("patient", "image", "reference")
-OPTIONAL_COLUMNS = ("compartment", "tumor_type", "split", "maker", "field_strength", "region")
+OPTIONAL_COLUMNS = ("compartment", "tumor_type", "split", "maker", "field_strength", "region", "series", "part", "use")
 
 _TUMOR_TYPE = re.compile(r"[a-z][a-z0-9 /-]{0,59}")
 
@@ -56,28 +58,61 @@ def read_case_list(path: Path, *, progress: Progress = silent) -> Discovery:
         raise type(failure)(str(failure).replace(str(path), "cases.csv")) from failure
     if not rows:
         raise BadInput(f"cases.csv holds no row. Give one row for each case: {', '.join(REQUIRED_COLUMNS)}.")
-    cases = []
+    cases, unused = [], []
+    folders = _Folders()
     for number, row in enumerate(rows, start=2):
-        cases.append(_case_of_row(row, path.parent, f"row {number}"))
+        if _is_used(row, f"row {number}"):
+            cases.append(_case_of_row(row, path.parent, f"row {number}", folders))
+        else:
+            unused.append(f"row {number}")
         progress(number - 1, len(rows), "")
     _check_repeated(cases)
     _check_split(cases)
-    return Discovery(tuple(cases))
+    notes = (note("cases.csv", f"{len(unused)} rows say use=no and were left out"),) if unused else ()
+    return Discovery(tuple(cases), notes, proposals=tuple(_proposal(case) for case in cases))
 
 
-def _case_of_row(row: Mapping[str, str], folder: Path, where: str) -> SourceCase:
+def _is_used(row: Mapping[str, str], where: str) -> bool:
+    """Whether a row is to be converted: column `use`, yes where it is absent or empty."""
+    told = row.get("use", "").lower()
+    if told not in ("", "yes", "no"):
+        raise BadInput(f"cases.csv, {where}: the column use says neither yes nor no. Correct it.")
+    return told != "no"
+
+
+def _proposal(case: SourceCase) -> Proposal:
+    return Proposal(case.where, case.identity, "listed", "high", case.image[0], case.reference, details=case.details)
+
+
+class _Folders:
+    """MR series below folders, taken apart where they hold several volumes; each folder is read once."""
+
+    def __init__(self) -> None:
+        self._series: dict[tuple[Path, bool], list[Series]] = {}
+
+    def __call__(self, folder: Path, *, nested: bool) -> list[Series]:
+        """Series of a folder, with the folders below it where `nested`."""
+        if (folder, nested) not in self._series:
+            files = files_below(folder) if nested else (file for file in folder.iterdir() if file.is_file())
+            found = group_files(folder, files).series
+            self._series[folder, nested] = [part for series in found if series.is_mr for part in parts_of(series)]
+        return self._series[folder, nested]
+
+
+def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Folders) -> SourceCase:
     empty = [column for column in REQUIRED_COLUMNS if not row[column]]
     if empty:
         raise BadInput(f"cases.csv, {where}: {', '.join(empty)} is empty. Fill it in, or remove the row.")
     image = folder / row["image"]
     reference = _reference_file(folder / row["reference"], where)
     header_details, uids = Details(), ("", "")
+    frames: tuple[tuple[int, ...], ...] = ()
     if image.is_file() and is_volume_file(image):
         _check_volume(image, f"cases.csv, {where}: the image")
         files: tuple[Path, ...] = (image,)
     else:
-        series = _series_at(image, where)
-        files = series.files
+        series = _series_at(image, where, row, folders)
+        files, frames = series.files, series.frames
         words = [] if is_volume_file(reference) else words_of(read_header(reference))
         header_details, uids = series_details(series.header, words), (series.study_uid, series.uid)
     return SourceCase(
@@ -87,6 +122,7 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str) -> SourceCase
         with_columns(header_details, row, f"cases.csv, {where}"),
         Identity(row["patient"], *uids, row["image"], row["reference"]),
         parse_enum(Split, row.get("split", "") or Split.TRAIN, f"cases.csv, {where}"),
+        frames,
     )
 
 
@@ -146,27 +182,46 @@ def _is_dicom_reference(path: Path) -> bool:
         return False
 
 
-def _series_at(path: Path, where: str) -> Series:
-    """The MR series that a folder holds, or that a file belongs to."""
+def _series_at(path: Path, where: str, row: Mapping[str, str], folders: _Folders) -> Series:
+    """The MR series that a folder holds, or that a file belongs to; columns series and part choose among several."""
     what = f"cases.csv, {where}: the image"
     _check_exists(path, what)
     if path.is_dir():
-        series = [s for s in group_files(path, files_below(path)).series if s.is_mr]
-        if len(series) != 1:
-            raise BadInput(f"{what} is a folder with {len(series)} MR series. Name one file of the series to use.")
+        uid = row.get("series", "")
+        series = [s for s in folders(path, nested=True) if not uid or s.uid == uid]
+        if len({s.uid for s in series}) != 1:
+            raise BadInput(
+                f"{what} is a folder with {len({s.uid for s in series})} MR series. Name one file of the series to use."
+            )
+    else:
+        uid = _uid_of(path, what)
+        series = [s for s in folders(path.parent, nested=False) if s.uid == uid]
+        if not series:
+            raise BadInput(f"{what} is DICOM, but no MR image. Name a file of the MR series.")
+    return _part_of(series, row.get("part", ""), what)
+
+
+def _part_of(series: Sequence[Series], told: str, what: str) -> Series:
+    """The part that the column names; the only one where it is empty."""
+    if not told and len(series) == 1:
         return series[0]
+    chosen = [s for s in series if told == str(s.part)]
+    if len(chosen) != 1:
+        raise BadInput(
+            f"{what} is a series of {len(series)} volumes, told apart by {series[0].told_apart_by or 'nothing'}. "
+            f"Give the number of the one to use, 1 to {len(series)}, in a column part."
+        )
+    return chosen[0]
+
+
+def _uid_of(path: Path, what: str) -> str:
     try:
-        uid = text_of(read_header(path), "SeriesInstanceUID")
+        return text_of(read_header(path), "SeriesInstanceUID")
     except (InvalidDicomError, *HEADER_ERRORS) as failure:
         raise BadInput(
             f"{what} is neither a volume ({', '.join(SUFFIXES)}) nor DICOM. Name a series folder, a file of it, "
             "or a volume file."
         ) from failure
-    neighbours = [file for file in path.parent.iterdir() if file.is_file()]
-    series = [s for s in group_files(path.parent, neighbours).series if s.uid == uid and s.is_mr]
-    if not series:
-        raise BadInput(f"{what} is DICOM, but not an MR image of one frame a file. Name a file of the MR series.")
-    return series[0]
 
 
 def _check_exists(path: Path, what: str) -> None:
@@ -189,9 +244,9 @@ def _check_volume(path: Path, what: str) -> None:
 
 
 def _check_repeated(cases: Iterable[SourceCase]) -> None:
-    seen: dict[Path, str] = {}
+    seen: dict[object, str] = {}
     for case in cases:
-        image = case.image[0].resolve()
+        image = (case.image[0].resolve(), case.frames)
         if image in seen:
             raise BadInput(f"cases.csv, {case.where}: its image is also that of {seen[image]}. Keep one of the rows.")
         seen[image] = case.where

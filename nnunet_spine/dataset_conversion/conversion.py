@@ -146,6 +146,7 @@ def report_of(
     folding: Folding,
     problems: Sequence[Problem],
     changes: Sequence[Mapping[str, Any]],
+    files: Mapping[str, int],
 ) -> dict[str, Any]:
     """Content of the report that lies in the data set; no value of the source's but lesion volumes."""
     severities = Counter(problem.severity for problem in problems)
@@ -164,6 +165,7 @@ def report_of(
         "case_list": _case_list(cases, folding),
         "problems": [problem.as_dict() for problem in problems],
         "changes": list(changes),
+        "files": dict(files),
     }
 
 

@@ -7,16 +7,15 @@ from pathlib import Path
 
 from nnunet_spine.dataset_conversion import private_mapping
 from nnunet_spine.dataset_conversion.build import Page, Run, build
-from nnunet_spine.dataset_conversion.case_list import read_case_list
 from nnunet_spine.dataset_conversion.conversion import Conversion, Request
-from nnunet_spine.dataset_conversion.dicom_discovery import discover_export
 from nnunet_spine.dataset_conversion.existing import check_preprocessed, renew, settle
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.matching import Matches
 from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_free
 from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
+from nnunet_spine.dataset_conversion.source_kinds import discover
 from nnunet_spine.dataset_conversion.told import nothing_usable
-from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.errors import BadInput
 from nnunet_spine.files import sole_writer
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL
@@ -38,7 +37,7 @@ def convert(
     progress: Progress = silent,
     page: Page | None = None,
 ) -> Conversion:
-    """Convert a DICOM export folder or a cases.csv to nnU-Net's raw data set, or add to the one that is there.
+    """Convert a DICOM export, a BIDS data set or a cases.csv to nnU-Net's raw data set, or add to what is there.
 
     Known cases keep identifier, fold and bytes. New cases are added, changed references replace those that are there,
     which are kept beside; cases that the source does not have stay.
@@ -46,7 +45,7 @@ def convert(
     Parameters
     ----------
     source
-        Folder of a DICOM export, or a cases.csv.
+        Folder of a DICOM export or of a BIDS data set, or a cases.csv.
     dataset, name, raw, preprocessed, results
         Number and name of the data set, and nnU-Net's folders; nothing is written to `results`.
     folds, seed
@@ -77,12 +76,12 @@ def convert(
     run = Run(processes=processes, progress=progress, results=results, page=page)
     with sole_writer(target.folder):
         settle(request)
-        found = _read_source(source, selection, progress)
+        found = FoundSource.of(discover(source, progress=progress), selection)
         if target.folder.exists():
             return renew(request, found, run)
         check_preprocessed(target)
         if not found.discovery.cases:
-            raise BadInput(nothing_usable(found.discovery.problems))
+            raise BadInput(nothing_usable(found.discovery.problems, found.discovery.files))
         everything = Matches(tuple(range(len(found.discovery.cases))))
         return build(request, found, request.parameters(found.digest()), run, known=None, matches=everything)
 
@@ -93,15 +92,3 @@ def check_request(request: Request, folders: Sequence[Path]) -> None:
         raise BadInput(f"The seed is {request.seed}. Expected a whole number that is not negative.")
     check_number_is_free(request.target, folders)
     private_mapping.check_place(request.mapping, [request.target.folder, request.target.preprocessed_folder])
-
-
-def _read_source(source: Path, selection: Selection, progress: Progress) -> FoundSource:
-    if source.is_dir():
-        discovery = discover_export(source, progress=progress)
-    elif source.suffix.lower() == ".csv" and source.is_file():
-        discovery = read_case_list(source, progress=progress)
-    elif source.exists():
-        raise BadInput("The source is a file, but no cases.csv. Give the folder of a DICOM export, or a cases.csv.")
-    else:
-        raise NotFound("The source does not exist. Check the path of the DICOM export or of cases.csv.")
-    return FoundSource.of(discovery, selection)

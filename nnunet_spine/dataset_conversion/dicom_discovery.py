@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,21 +11,21 @@ from typing import Any
 from nnunet_spine.dataset_conversion.dicom_headers import (
     Export,
     Series,
+    count_hidden,
     number_of,
     read_export,
     read_header,
     text_of,
 )
+from nnunet_spine.dataset_conversion.file_account import account
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.reference_matching import references_by_series
 from nnunet_spine.dataset_conversion.reference_selection import words_of
-from nnunet_spine.dataset_conversion.series_choice import Judgement, best, judge
-from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
+from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
+from nnunet_spine.dataset_conversion.study_choice import Chosen, StudyView, choose, propose
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
 from nnunet_spine.errors import BadInput
 from nnunet_spine.progress import Progress, silent
-
-WANTED = "one sagittal T1 series after contrast with a DICOM SEG or RTSTRUCT that references it"
 
 
 def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
@@ -52,22 +53,60 @@ def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
             "export, or a cases.csv that lists images and references."
         )
     references = references_by_series(export.series)
-    cases: list[SourceCase] = []
-    problems: list[Problem] = list(_file_notes(export))
-    left_out: dict[str, Identity] = {}
-    for number, series in enumerate(_studies(export.series, references), start=1):
-        where = f"study {number}"
-        try:
-            chosen, reference = choose_pair(series, references)
-            cases.append(_source_case(where, folder, chosen, reference))
-        except Unusable as unusable:
-            problems.append(unusable.at(where))
-            left_out[where] = _identity(folder, series[0], None)
-    return Discovery(tuple(cases), tuple(problems), left_out, export.not_dicom + export.damaged)
+    studies = _studies(export.series, references)
+    of_interest = [study for study in studies if _may_hold_a_pair(study)]
+    looked = [
+        _look(f"study {number}", folder, series, references) for number, series in enumerate(of_interest, start=1)
+    ]
+    cases = tuple(one.case for one in looked if one.case)
+    return Discovery(
+        cases,
+        (
+            *_file_notes(export, len(studies) - len(of_interest)),
+            *(problem for one in looked for problem in one.problems),
+        ),
+        {one.proposal.where: one.proposal.identity for one in looked if not one.case},
+        export.not_dicom + export.damaged,
+        account(export, cases, count_hidden(folder)),
+        tuple(one.proposal for one in looked),
+    )
 
 
-def _file_notes(export: Export) -> list[Problem]:
+def _may_hold_a_pair(study: Sequence[Series]) -> bool:
+    """Whether a study is worth a word when nothing of it is used: it holds MR, or references without their images."""
+    return any(one.is_mr for one in study) or all(one.is_reference for one in study)
+
+
+def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> Found:
+    view = StudyView.of(study, references)
+    try:
+        chosen = choose(view)
+    except Unusable as unusable:
+        likeliest = propose(view)
+        if likeliest is None:
+            proposal = Proposal(where, _identity(folder, study[0], None), unusable.found, usable=False)
+        else:
+            details = series_details(likeliest.series.header, ())
+            proposal = _proposal(where, folder, likeliest, details=details, obstacle=unusable.found)
+        return Found(proposal, problems=(unusable.at(where),))
+    case = _source_case(where, folder, chosen, chosen.reference) if chosen.reference else None
+    details = case.details if case else Details()
+    notes = tuple(note(where, text, remedy=CORRECT) for text in chosen.notes)
+    notes += _elsewhere_note(where, chosen)
+    return Found(_proposal(where, folder, chosen, details=details, obstacle=""), case, notes)
+
+
+def _elsewhere_note(where: str, chosen: Chosen) -> tuple[Problem, ...]:
+    if not chosen.judgement.elsewhere:
+        return ()
+    found = f"{chosen.series.name} is of another body part by its headers"
+    return (note(where, found, "the spine", CORRECT),)
+
+
+def _file_notes(export: Export, others: int) -> list[Problem]:
     notes = []
+    if others:
+        notes.append(note("source", f"{others} studies hold neither MR images nor segmentations and were not used"))
     if export.not_dicom:
         notes.append(note("source", f"{len(export.not_dicom)} files are not DICOM and were ignored"))
     if export.damaged:
@@ -78,6 +117,8 @@ def _file_notes(export: Export) -> list[Problem]:
                 remedy="The private mapping names them; export them again where a series then lacks slices",
             )
         )
+    if export.copies:
+        notes.append(note("source", f"{len(export.copies)} DICOM files are copies of others and were not used again"))
     return notes
 
 
@@ -94,82 +135,36 @@ def _studies(series: Sequence[Series], references: Mapping[str, Sequence[Path]])
     return [study for study in studies.values() if not all(set(one.files) <= placed for one in study)]
 
 
-def choose_pair(study: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> tuple[Series, Path]:
-    """The series of a study to use, and the DICOM SEG or RTSTRUCT that references it.
-
-    Of several series that qualify, the one that a reference was drawn on is meant.
-
-    Parameters
-    ----------
-    study
-        All series of one study.
-    references
-        SEG and RTSTRUCT files by the UID of the series that they reference.
-
-    Raises
-    ------
-    Unusable
-        Where the study holds no such pair, or more than one.
-    """
-    judgements = [judge(series) for series in study if series.is_mr]
-    qualified = [judgement for judgement in judgements if judgement.qualifies]
-    if not qualified:
-        raise _no_series(study, judgements)
-    chosen = best([judgement for judgement in qualified if references.get(judgement.series.uid)])
-    if not chosen:
-        raise _no_reference(qualified, judgements, references)
-    if len(chosen) > 1:
-        raise Unusable(
-            f"{len(chosen)} series qualify equally and have a reference: {_listed(chosen)}",
-            WANTED,
-            "Name the one to use in a cases.csv",
-        )
-    if not chosen[0].series.patient_id.strip():
-        raise Unusable(
-            "no Patient ID in the headers",
-            "one, since cases of a patient must stay in one fold",
-            "List the images in a cases.csv, whose column patient then tells",
-        )
-    paths = references[chosen[0].series.uid]
-    if len(paths) > 1:
-        raise Unusable(
-            f"{len(paths)} DICOM SEG or RTSTRUCT files reference {chosen[0].describe()}",
-            "one reference",
-            "Keep the one to use, or name it in a cases.csv",
-        )
-    return chosen[0].series, paths[0]
-
-
-def _no_series(study: Sequence[Series], judgements: Sequence[Judgement]) -> Unusable:
-    others = sorted({text_of(s.header, "Modality") or "no modality" for s in study if not s.is_mr})
-    found = _listed(judgements) if judgements else f"no MR image series of single frames (modality {', '.join(others)})"
-    return Unusable(f"no series qualifies: {found}", WANTED, "Add the series to the export, or name it in a cases.csv")
-
-
-def _no_reference(
-    qualified: Sequence[Judgement], judgements: Sequence[Judgement], references: Mapping[str, Sequence[Path]]
-) -> Unusable:
-    elsewhere = [judgement for judgement in judgements if references.get(judgement.series.uid)]
-    drawn = f", but one references {_listed(elsewhere)}" if elsewhere else ""
-    return Unusable(
-        f"no DICOM SEG or RTSTRUCT references {_listed(qualified)}{drawn}",
-        WANTED,
-        "Add the reference, or name both in a cases.csv",
-    )
-
-
-def _listed(judgements: Sequence[Judgement]) -> str:
-    return ", ".join(judgement.describe() for judgement in judgements)
-
-
-def _source_case(where: str, folder: Path, series: Series, reference: Path) -> SourceCase:
+def _source_case(where: str, folder: Path, chosen: Chosen, reference: Path) -> SourceCase:
     return SourceCase(
         where,
-        series.files,
+        chosen.series.files,
         reference,
-        series_details(series.header, words_of(read_header(reference))),
-        _identity(folder, series, reference),
+        series_details(chosen.series.header, words_of(read_header(reference))),
+        _identity(folder, chosen.series, reference),
+        frames=chosen.series.frames,
     )
+
+
+def _proposal(where: str, folder: Path, chosen: Chosen, *, details: Details, obstacle: str) -> Proposal:
+    """The choice as a person would correct it; `obstacle` is what keeps it from being used."""
+    series = chosen.series
+    return Proposal(
+        where,
+        _identity(folder, series, chosen.reference),
+        obstacle or chosen.judgement.reason(),
+        chosen.confidence.value,
+        common_place(chosen.files),
+        chosen.reference,
+        series.part,
+        details,
+        usable=not obstacle,
+    )
+
+
+def common_place(files: Sequence[Path]) -> Path:
+    """The file of a series of one, else the deepest folder that holds all of its files."""
+    return files[0] if len(files) == 1 else Path(os.path.commonpath([path.parent for path in files]))
 
 
 def series_details(header: Any, segment_words: Sequence[str]) -> Details:

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 from pydicom.errors import InvalidDicomError
 
+from nnunet_spine.dataset_conversion.frame_headers import FRAME_KEYWORDS, frame_headers
 from nnunet_spine.progress import Progress, silent
 
+# Their warnings quote values of headers, patients' names among them, and come whenever a value is first looked at.
+logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+logging.getLogger("highdicom").setLevel(logging.CRITICAL)
+warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
+
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
+ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
+"""Enhanced MR, and legacy converted enhanced MR: many frames in one object."""
+
 SEGMENTATION_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 DIRECTORY_STORAGE = "1.2.840.10008.1.3.10"
@@ -23,6 +35,7 @@ HEADER_ERRORS = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeEr
 """What pydicom raises for a damaged header, besides InvalidDicomError for a file that is not DICOM."""
 
 KEYWORDS = (
+    *FRAME_KEYWORDS,
     "SOPClassUID",
     "SOPInstanceUID",
     "StudyInstanceUID",
@@ -36,12 +49,10 @@ KEYWORDS = (
     "SeriesDescription",
     "ProtocolName",
     "SeriesNumber",
-    "ImageType",
-    "ImageOrientationPatient",
-    "RepetitionTime",
-    "EchoTime",
-    "InversionTime",
-    "ScanningSequence",
+    "SeriesDate",
+    "SeriesTime",
+    "Rows",
+    "Columns",
     "ContrastBolusAgent",
     "ContrastBolusAgentSequence",
     "ContrastBolusVolume",
@@ -57,17 +68,45 @@ KEYWORDS = (
 
 
 @dataclass(frozen=True, eq=False)
+class Slice:
+    """One image plane: its file, its frame in it (from 1; 0 for a file of one frame), and its attributes."""
+
+    path: Path
+    frame: int
+    header: Any = field(repr=False)
+
+
+@dataclass(frozen=True, eq=False)
 class Series:
-    """One DICOM series: its files, sorted by path, and the header of the first."""
+    """One DICOM series, or a part of one that makes a volume of its own.
+
+    Parameters
+    ----------
+    uid
+        Series Instance UID.
+    files
+        Sorted by path.
+    header
+        Of the first file or frame.
+    slices
+        Image planes, of which a file may hold several.
+    part
+        Number of the part, from 1; 0 where the series is whole.
+    told_apart_by
+        What differs between the parts, in words of ours.
+    """
 
     uid: str
     files: tuple[Path, ...]
     header: Any = field(repr=False)
+    slices: tuple[Slice, ...] = field(default=(), repr=False)
+    part: int = 0
+    told_apart_by: str = ""
 
     @property
     def is_mr(self) -> bool:
-        """Whether it holds MR images of one frame each."""
-        return text_of(self.header, "SOPClassUID") == MR_IMAGE_STORAGE
+        """Whether it holds MR images, of one frame or of many."""
+        return text_of(self.header, "SOPClassUID") in (MR_IMAGE_STORAGE, *ENHANCED_MR_STORAGE)
 
     @property
     def is_segmentation(self) -> bool:
@@ -85,6 +124,13 @@ class Series:
         return self.is_segmentation or self.is_structure_set
 
     @property
+    def frames(self) -> tuple[tuple[int, ...], ...]:
+        """Frame numbers of each file of `files`; empty where each holds one frame."""
+        if not any(one.frame for one in self.slices):
+            return ()
+        return tuple(tuple(one.frame for one in self.slices if one.path == path) for path in self.files)
+
+    @property
     def study_uid(self) -> str:
         """Study Instance UID."""
         return text_of(self.header, "StudyInstanceUID")
@@ -97,7 +143,13 @@ class Series:
     @property
     def number(self) -> str:
         """Series Number, or "without number"; it says nothing of the patient."""
-        return text_of(self.header, "SeriesNumber") or "without number"
+        number = number_of(self.header, "SeriesNumber")
+        return "without number" if number is None else f"{number:.0f}"
+
+    @property
+    def name(self) -> str:
+        """Our name of it, such as "series 5" or "series 5, part 2"."""
+        return f"series {self.number}" + (f", part {self.part}" if self.part else "")
 
 
 @dataclass(frozen=True)
@@ -108,27 +160,61 @@ class Export:
     ----------
     series
         In the order of their first file's path.
-    not_dicom, damaged
-        Paths relative to the folder; private, since folders are often named after patients.
+    not_dicom, damaged, copies
+        Paths relative to the folder; private, since folders are often named after patients. `copies` are files that
+        hold an instance again.
+    directories
+        Number of DICOMDIR files.
     """
 
     series: tuple[Series, ...]
     not_dicom: tuple[str, ...] = field(default=(), repr=False)
     damaged: tuple[str, ...] = field(default=(), repr=False)
+    copies: tuple[str, ...] = field(default=(), repr=False)
+    directories: int = 0
 
 
 def text_of(header: Any, keyword: str) -> str:
-    """Value of an attribute as text; empty where it is absent or empty."""
-    value = header.get(keyword)
+    """Value of an attribute as text; empty where it is absent, empty or damaged."""
+    value = value_of(header, keyword)
     return "" if value is None else str(value).strip()
 
 
 def number_of(header: Any, keyword: str) -> float | None:
-    """Value of a numeric attribute; None where it is absent, empty or no number."""
+    """Value of a numeric attribute, the first of several; None where it is absent, empty or no finite number."""
+    value = value_of(header, keyword)
+    if isinstance(value, (list, tuple, pydicom.multival.MultiValue)):
+        value = value[0] if len(value) else None
     try:
-        return float(header.get(keyword))
+        number = float(value)
     except (TypeError, ValueError):
         return None
+    return number if np.isfinite(number) else None
+
+
+def numbers_of(header: Any, keyword: str, count: int) -> tuple[float, ...] | None:
+    """Values of an attribute of `count` numbers; None where it has not that many finite ones."""
+    try:
+        values = tuple(float(v) for v in value_of(header, keyword) or ())
+    except (TypeError, ValueError):
+        return None
+    return values if len(values) == count and np.isfinite(values).all() else None
+
+
+def value_of(header: Any, keyword: str) -> Any:
+    """Value of an attribute; None where it is absent or cannot be decoded."""
+    try:
+        return header.get(keyword)
+    except HEADER_ERRORS:
+        return None
+
+
+def words_in(header: Any, keyword: str) -> list[str]:
+    """Values of a text attribute in upper case, whether it holds one or several."""
+    value = value_of(header, keyword)
+    if value is None or isinstance(value, str):
+        return [str(value).upper()] if value else []
+    return [str(one).upper() for one in value] if hasattr(value, "__iter__") else [str(value).upper()]
 
 
 def files_below(folder: Path) -> Iterator[Path]:
@@ -136,6 +222,11 @@ def files_below(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
+
+
+def count_hidden(folder: Path) -> int:
+    """Number of files that `files_below` leaves out."""
+    return sum(len(names) for _, _, names in os.walk(folder)) - sum(1 for _ in files_below(folder))
 
 
 def read_header(path: Path) -> Any:
@@ -148,6 +239,8 @@ def read_header(path: Path) -> Any:
     HEADER_ERRORS
         Where it is damaged.
     """
+    if not path.is_file():  # a pipe would block
+        raise InvalidDicomError("not a regular file")
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
 
 
@@ -168,28 +261,67 @@ def group_files(folder: Path, files: Iterable[Path], *, progress: Progress = sil
     progress
         Told after each file.
     """
-    grouped: dict[str, list[Path]] = defaultdict(list)
-    headers: dict[str, Any] = {}
-    not_dicom: list[str] = []
-    damaged: list[str] = []
+    gathered = _Gathered(folder)
     ordered = sorted(files)
     for done, path in enumerate(ordered, start=1):
+        gathered.add(path)
         progress(done, len(ordered), "")
+    return gathered.export()
+
+
+@dataclass
+class _Gathered:
+    """Files met so far."""
+
+    folder: Path
+    slices: dict[tuple[str, str], list[Slice]] = field(default_factory=lambda: defaultdict(list))
+    unusable: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+    instances: set[tuple[str, ...]] = field(default_factory=set)
+    directories: int = 0
+
+    def add(self, path: Path) -> None:
+        """Read one file's header and put it where it belongs."""
         try:
             header = read_header(path)
-            uid = text_of(header, "SeriesInstanceUID")
+            is_directory = text_of(header.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_STORAGE
+            uid, kind = text_of(header, "SeriesInstanceUID"), text_of(header, "SOPClassUID")
+            planes = [Slice(path, number, one) for number, one in frame_headers(header)] or [Slice(path, 0, header)]
         except InvalidDicomError:
-            not_dicom.append(path.relative_to(folder).as_posix())
-            continue
+            return self._leave(path, "not_dicom")
         except HEADER_ERRORS:
-            damaged.append(path.relative_to(folder).as_posix())
-            continue
-        if text_of(header.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_STORAGE:
-            continue
-        if not uid or not text_of(header, "SOPClassUID"):
-            damaged.append(path.relative_to(folder).as_posix())
-            continue
-        grouped[uid].append(path)
-        headers.setdefault(uid, header)
-    series = tuple(Series(uid, tuple(paths), headers[uid]) for uid, paths in grouped.items())
-    return Export(series, tuple(not_dicom), tuple(damaged))
+            return self._leave(path, "damaged")
+        if is_directory:
+            self.directories += 1
+            return None
+        if not uid or not kind:
+            return self._leave(path, "damaged")
+        if self._is_copy(path, header):
+            return self._leave(path, "copies")
+        self.slices[uid, _kind_of_object(kind)].extend(planes)
+        return None
+
+    def _is_copy(self, path: Path, header: Any) -> bool:
+        """Whether the same instance was met before, at the same place and in a file of the same size."""
+        instance = text_of(header, "SOPInstanceUID")
+        key = (instance, text_of(header, "ImagePositionPatient"), str(path.stat().st_size))
+        met = bool(instance) and key in self.instances
+        self.instances.add(key)
+        return met
+
+    def _leave(self, path: Path, why: str) -> None:
+        self.unusable[why].append(path.relative_to(self.folder).as_posix())
+
+    def export(self) -> Export:
+        """All that was met."""
+        series = tuple(_series_of(uid, planes) for (uid, _), planes in self.slices.items())
+        unusable = {why: tuple(paths) for why, paths in self.unusable.items()}
+        return Export(series, **unusable, directories=self.directories)
+
+
+def _kind_of_object(storage: str) -> str:
+    """A segmentation that was filed under the series of its image is still no image of it."""
+    return "segmentation" if storage in SEGMENTATION_STORAGE else storage
+
+
+def _series_of(uid: str, planes: list[Slice]) -> Series:
+    return Series(uid, tuple(dict.fromkeys(plane.path for plane in planes)), planes[0].header, tuple(planes))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import highdicom
 import numpy as np
@@ -12,31 +13,30 @@ import pydicom
 from pydicom.errors import InvalidDicomError
 
 from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
+from nnunet_spine.dataset_conversion.frame_headers import frame_headers
 from nnunet_spine.dataset_conversion.problems import Unusable
+from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE, check_stack
 from nnunet_spine.images import Volume
 
 DECODING_ERRORS = (*HEADER_ERRORS, InvalidDicomError, RuntimeError)
 """What pydicom and highdicom raise for pixels that they cannot decode or order."""
 
-SPACING_TOLERANCE = 0.01
-"""Largest difference of a slice gap from the median gap, as a fraction of it."""
-
-POSITION_TOLERANCE_MM = 0.01
-"""Differences of slice positions up to this are rounding of the header."""
-
-ORIENTATION_TOLERANCE = 1e-3
-"""Largest difference of direction cosines within a series."""
-
-MINIMUM_SLICES = 3
+SHEAR_TOLERANCE = 1e-2
+"""Largest sine of the angle between the direction of the stack and the normal of its slices."""
 
 
-def read_series(files: Sequence[Path]) -> Volume:
-    """Read a DICOM series of single frames, with the rescale of each slice applied.
+def read_series(files: Sequence[Path], frames: Sequence[Sequence[int]] = ()) -> Volume:
+    """Read a DICOM series, classic or Enhanced, with the rescale of each slice or frame applied.
+
+    The values are those that the standard's rescale gives, which scanners and viewers display. Real-world value maps
+    and private scales are not applied.
 
     Parameters
     ----------
     files
         All files of the series, in any order.
+    frames
+        Numbers (from 1) of the frames of each file that belong to the series; empty for files of one frame.
 
     Returns
     -------
@@ -48,67 +48,84 @@ def read_series(files: Sequence[Path]) -> Volume:
     Unusable
         Where slices are missing, doubled or unevenly spaced, or the pixels cannot be decoded.
     """
+    return _read_frames(files, frames) if frames else _read_files(files)
+
+
+def _read_files(files: Sequence[Path]) -> Volume:
     try:
         datasets = [pydicom.dcmread(path) for path in files]
         orientations = np.array([dataset.ImageOrientationPatient for dataset in datasets], dtype=float)
         positions = np.array([dataset.ImagePositionPatient for dataset in datasets], dtype=float)
     except DECODING_ERRORS as failure:
-        raise Unusable(
-            f"the header of a slice cannot be read ({type(failure).__name__})",
-            "an orientation and a position in every slice",
-            "Export the series again",
-        ) from failure
+        raise _no_header(failure) from failure
     check_stack(orientations, positions)
     try:
         volume = highdicom.get_volume_from_series(
             datasets, dtype=np.float64, apply_real_world_transform=False, rtol=2 * SPACING_TOLERANCE
         )
     except DECODING_ERRORS as failure:
-        raise Unusable(
-            f"the pixels cannot be decoded into one volume ({type(failure).__name__})",
-            "slices of one size, in a transfer syntax that pydicom can decode",
-            "Export the series again, uncompressed",
-        ) from failure
+        raise _no_pixels(failure) from failure
     return Volume.of(volume.to_simpleitk())
 
 
-def check_stack(orientations: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]) -> None:
-    """Check that slices make one evenly spaced stack.
-
-    Parameters
-    ----------
-    orientations
-        Shape (slices, 6): row and column direction cosines, LPS.
-    positions
-        Shape (slices, 3): centre of the first voxel, LPS, in mm.
-
-    Raises
-    ------
-    Unusable
-        Saying how many slices are missing, doubled or uneven, and the tolerance.
-    """
-    remedy = "Export the whole series again"
-    if len(positions) < MINIMUM_SLICES:
-        raise Unusable(f"a series of {len(positions)} slices", f"at least {MINIMUM_SLICES} slices", remedy)
-    if np.abs(orientations - orientations[0]).max() > ORIENTATION_TOLERANCE:
-        raise Unusable("slices of different orientations in one series", "one orientation", "Export it as two series")
-    along = np.sort(positions @ np.cross(orientations[0, :3], orientations[0, 3:]))
-    gaps = np.diff(along)
-    expected = f"even gaps, within {100 * SPACING_TOLERANCE:.0f} % or {POSITION_TOLERANCE_MM} mm of their median"
-    doubled = int((gaps <= POSITION_TOLERANCE_MM).sum())
-    if doubled:
-        raise Unusable(f"{doubled} slices lie at the place of another one", "one slice at each place", remedy)
-    median = float(np.median(gaps))
-    tolerance = max(SPACING_TOLERANCE * median, POSITION_TOLERANCE_MM)
-    steps = np.rint(gaps / median)
-    uneven = np.abs(gaps - median) > tolerance
-    if not uneven.any():
-        return
-    if np.all(np.abs(gaps - steps * median) <= steps * tolerance):
-        raise Unusable(
-            f"{int((steps - 1).sum())} slices missing inside a series of {len(positions)}, "
-            f"where the gap of {median:.2f} mm widens to {gaps.max():.2f} mm",
-            expected,
-            remedy,
+def _read_frames(files: Sequence[Path], frames: Sequence[Sequence[int]]) -> Volume:
+    try:
+        images = [highdicom.imread(path) for path in files]
+        headers = [_headers_of(image, numbers) for image, numbers in zip(images, frames, strict=True)]
+        flat = [header for group in headers for header in group]
+        orientations = np.array([header["ImageOrientationPatient"] for header in flat], dtype=float)
+        positions = np.array([header["ImagePositionPatient"] for header in flat], dtype=float)
+        spacing = [float(v) for v in flat[0]["PixelSpacing"]]
+    except DECODING_ERRORS as failure:
+        raise _no_header(failure) from failure
+    check_stack(orientations, positions)
+    try:
+        pixels = np.concatenate(
+            [
+                image.get_frames(list(numbers), dtype=np.float64, apply_real_world_transform=False)
+                for image, numbers in zip(images, frames, strict=True)
+            ]
         )
-    raise Unusable(f"slice gaps from {gaps.min():.2f} to {gaps.max():.2f} mm", expected, remedy)
+        volume = _stacked(pixels, orientations[0], positions, spacing)
+    except DECODING_ERRORS as failure:
+        raise _no_pixels(failure) from failure
+    return Volume.of(volume.to_simpleitk())
+
+
+def _headers_of(image: Any, numbers: Sequence[int]) -> list[dict[str, Any]]:
+    found = dict(frame_headers(image))
+    return [found[number] for number in numbers]
+
+
+def _stacked(
+    pixels: npt.NDArray[np.float64],
+    orientation: npt.NDArray[np.float64],
+    positions: npt.NDArray[np.float64],
+    spacing: Sequence[float],
+) -> Any:
+    """Frames of one stack, shape (frames, rows, columns), in the order of their places; spacing of rows, columns."""
+    row, column = orientation[:3], orientation[3:]
+    normal = np.cross(row, column)
+    order = np.argsort(positions @ normal)
+    step = np.diff(positions[order], axis=0).mean(axis=0)
+    if np.linalg.norm(np.cross(step, normal)) > SHEAR_TOLERANCE * np.linalg.norm(step):
+        raise ValueError("slices shifted within their plane")
+    affine = np.eye(4)
+    affine[:3] = np.column_stack([step, column * spacing[0], row * spacing[1], positions[order][0]])
+    return highdicom.Volume(pixels[order], affine, coordinate_system="PATIENT")
+
+
+def _no_header(failure: Exception) -> Unusable:
+    return Unusable(
+        f"the header of a slice cannot be read ({type(failure).__name__})",
+        "an orientation and a position in every slice",
+        "Export the series again",
+    )
+
+
+def _no_pixels(failure: Exception) -> Unusable:
+    return Unusable(
+        f"the pixels cannot be decoded into one volume ({type(failure).__name__})",
+        "slices of one size, in a transfer syntax that pydicom can decode",
+        "Export the series again, uncompressed",
+    )

@@ -37,6 +37,8 @@ class Known:
         Told by earlier conversions.
     rows
         The private mapping by case.
+    files
+        Files of the last source by what became of them.
     """
 
     folder: Path
@@ -45,6 +47,7 @@ class Known:
     manifest: Mapping[str, Any]
     problems: tuple[Problem, ...]
     rows: Mapping[str, Mapping[str, str]] = field(repr=False)
+    files: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def by_name(self) -> dict[str, StoredCase]:
@@ -144,6 +147,7 @@ def read_known(request: Request) -> Known:
         manifest,
         problems_of(report),
         private_mapping.read_mapping(request.mapping),
+        report.get("files", {}),
     )
 
 

@@ -56,8 +56,10 @@ def read_mapping(path: Path) -> dict[str, Row]:
     return {row["case"]: row for row in read_csv(path, ("case", "patient", "patient_id")) if row["case"]}
 
 
-def check_place(path: Path, forbidden: Sequence[Path]) -> None:
-    """Check that the mapping cannot be handed on by accident.
+def check_place(
+    path: Path, forbidden: Sequence[Path], *, what: str = "private mapping", option: str = "--mapping"
+) -> None:
+    """Check that the mapping, or another file with patients' identities, cannot be handed on by accident.
 
     Parameters
     ----------
@@ -65,6 +67,8 @@ def check_place(path: Path, forbidden: Sequence[Path]) -> None:
         Where it is to be written.
     forbidden
         Folders that are meant to be shared.
+    what, option
+        How messages name the file and the option that gives its place.
 
     Raises
     ------
@@ -75,15 +79,15 @@ def check_place(path: Path, forbidden: Sequence[Path]) -> None:
     inside = [folder for folder in forbidden if absolute.is_relative_to(folder.absolute())]
     if inside:
         raise BadInput(
-            f"The private mapping {path} would lie inside {inside[0]}, which is meant to be shared. Give another place "
-            "with --mapping."
+            f"The {what} {path} would lie inside {inside[0]}, which is meant to be shared. Give another place "
+            f"with {option}."
         )
     if path.is_dir():
-        raise BadInput(f"The private mapping {path} is a folder. Give a file with --mapping.")
+        raise BadInput(f"The {what} {path} is a folder. Give a file with {option}.")
     if _is_tracked_by_git(absolute):
         raise BadInput(
-            f"The private mapping {path} would lie in a git work tree that does not ignore it, and could be committed "
-            "with patients' identities. Give a place outside with --mapping, or add it to .gitignore."
+            f"The {what} {path} would lie in a git work tree that does not ignore it, and could be committed "
+            f"with patients' identities. Give a place outside with {option}, or add it to .gitignore."
         )
 
 

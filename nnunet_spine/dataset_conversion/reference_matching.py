@@ -45,7 +45,7 @@ def references_by_series(series: Sequence[Series]) -> dict[str, list[Path]]:
             matched = [uid for uid in named if uid in known]
             if not matched:
                 instances = instances or _instances(series)
-                cited = _named_instances(path)
+                cited = named_instances(path)
                 matched = sorted({instances[uid] for uid in cited if uid in instances})
                 if not named and not cited:
                     matched = _same_frame(header, series)
@@ -63,7 +63,7 @@ def _named_series(header: Any) -> Iterator[str]:
                 yield text_of(item, "SeriesInstanceUID")
 
 
-def _named_instances(path: Path) -> set[str]:
+def named_instances(path: Path) -> set[str]:
     """All Referenced SOP Instance UIDs in the attributes `INSTANCE_KEYWORDS`."""
     dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(INSTANCE_KEYWORDS))
     return {str(e.value) for e in dataset.iterall() if e.keyword == "ReferencedSOPInstanceUID"}

@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS, SPACING_TOLERANCE
+from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
 from nnunet_spine.dataset_conversion.mask_resampling import LATTICE_TOLERANCE
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
+from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE
 from nnunet_spine.images import Geometry, Volume
 
 COSINE_TOLERANCE = 1e-4

@@ -9,6 +9,9 @@ from nnunet_spine.cases import UNKNOWN, Compartment, Region, Split
 from nnunet_spine.dataset_conversion.patient_key import patient_key
 from nnunet_spine.dataset_conversion.problems import Problem
 
+CORRECT = "To decide otherwise, correct the list that --write-cases makes"
+"""Remedy of a choice that a person may see differently."""
+
 
 @dataclass(frozen=True)
 class Details:
@@ -60,6 +63,8 @@ class SourceCase:
         What may not; kept out of `repr`.
     split
         Whether it takes part in cross-validation.
+    frames
+        Frame numbers (from 1) of each file of `image`; empty where each holds one frame.
     """
 
     where: str
@@ -68,11 +73,55 @@ class SourceCase:
     details: Details
     identity: Identity = field(repr=False)
     split: Split = Split.TRAIN
+    frames: tuple[tuple[int, ...], ...] = ()
 
     @property
     def patient_key(self) -> str:
         """What groups cases by patient, however the identifier is spelt; see `patient_key`."""
         return patient_key(self.identity.patient_id)
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What discovery takes of one study, session or row, or would if a person said so.
+
+    Parameters
+    ----------
+    where
+        Our name of its place in the source.
+    identity
+        Whose it is; private.
+    reason, confidence
+        Why it was taken, or what is in the way; "high", "medium" or "low", empty where nothing fits.
+    image, reference
+        A file or the folder of a series; None where there is none. Private.
+    part
+        Number of the part of the series, from 1; 0 for a whole series.
+    details, split
+        As in `SourceCase`.
+    usable
+        Whether it is among the cases.
+    """
+
+    where: str
+    identity: Identity = field(repr=False)
+    reason: str
+    confidence: str = ""
+    image: Path | None = field(default=None, repr=False)
+    reference: Path | None = field(default=None, repr=False)
+    part: int = 0
+    details: Details = Details()
+    split: Split = Split.TRAIN
+    usable: bool = True
+
+
+@dataclass(frozen=True)
+class Found:
+    """What came of one study or session; without a case, the problems say why."""
+
+    proposal: Proposal
+    case: SourceCase | None = None
+    problems: tuple[Problem, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,9 +138,15 @@ class Discovery:
         Identities of what was left out, by `where`; private.
     ignored
         Relative paths of files that are not DICOM; private.
+    files
+        Number of files by what became of them; they add up to all files of the source. Empty for a list of cases.
+    proposals
+        What was found, in the source's order.
     """
 
     cases: tuple[SourceCase, ...]
     problems: tuple[Problem, ...] = ()
     left_out: dict[str, Identity] = field(default_factory=dict, repr=False)
     ignored: tuple[str, ...] = field(default=(), repr=False)
+    files: dict[str, int] = field(default_factory=dict)
+    proposals: tuple[Proposal, ...] = ()

@@ -8,6 +8,7 @@ from pathlib import Path
 from nnunet_spine.dataset_conversion.added_cases import Added
 from nnunet_spine.dataset_conversion.case_conversion import measure_images
 from nnunet_spine.dataset_conversion.conversion import StoredCase
+from nnunet_spine.dataset_conversion.file_account import in_words
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.matching import Matches
@@ -68,8 +69,9 @@ def lasting(known: Known) -> tuple[Problem, ...]:
     )
 
 
-def nothing_usable(problems: Sequence[Problem]) -> str:
-    """Message of a source without a usable case."""
+def nothing_usable(problems: Sequence[Problem], files: dict[str, int]) -> str:
+    """Message of a source without a usable case; `files` by what became of them."""
     errors = [problem.describe() for problem in problems if problem.severity is Severity.ERROR]
     more = f" And {len(errors) - 3} more." if len(errors) > 3 else ""
-    return f"No case of the source can be used; nothing was written. {' '.join(errors[:3])}{more}"
+    looked_at = f" Looked at {in_words(files)}." if files else ""
+    return f"No case of the source can be used; nothing was written. {' '.join(errors[:3])}{more}{looked_at}"

@@ -46,6 +46,7 @@ def conversion_page(report: Mapping[str, Any]) -> str:
         case_rows=[_case_row(case) for case in report["case_list"]],
         change_header=("When (UTC)", "Command", "Added", "References replaced"),
         change_rows=[_change_row(change) for change in report["changes"]],
+        files=list(report.get("files", {}).items()),
         versions=versions(),
     )
 

@@ -66,15 +66,21 @@ def test_of_two_that_qualify_the_referenced_one_is_taken(make: Any, tmp_path: Pa
     assert case.image[0].parent.name == "SER6"
 
 
-def test_two_equal_pairs_are_ambiguous(make: Any, tmp_path: Path) -> None:
-    for number in (4, 6):
-        make.write_study(tmp_path, make.Plan(make.asymmetric(), number=number), make.blob())
+@pytest.mark.parametrize("times", [("090000", "093000"), ("100000", "093000")])
+def test_of_two_equal_pairs_the_later_is_taken_and_the_other_named(
+    make: Any, tmp_path: Path, times: tuple[str, str]
+) -> None:
+    for number, time in zip((4, 6), times, strict=True):
+        tags = {**POST, "AcquisitionDate": "20200101", "AcquisitionTime": time}
+        make.write_study(tmp_path, make.Plan(make.asymmetric(), number=number, tags=tags), make.blob())
     discovery = discover_export(tmp_path)
-    assert discovery.cases == ()
-    (error,) = errors_of(discovery)
-    assert error.startswith("study 1: 2 series qualify equally and have a reference: series 4 (sagittal")
-    assert "series 6" in error
-    assert "cases.csv" in error
+    later, earlier = (6, 4) if times[1] > times[0] else (4, 6)
+    assert discovery.cases[0].image[0].parent.name == f"SER{later}"
+    assert discovery.proposals[0].confidence == "low"
+    (note,) = discovery.problems
+    assert note.severity is Severity.NOTE
+    assert note.found == f"2 series fit: series {later} was taken, acquired last; series {earlier} would fit too"
+    assert "--write-cases" in note.remedy
 
 
 def test_two_references_of_one_series_are_ambiguous(make: Any, tmp_path: Path) -> None:
@@ -110,7 +116,7 @@ def test_a_study_without_the_series_says_what_it_has(make: Any, tmp_path: Path) 
 def test_a_reference_of_a_series_that_is_not_there_is_named(make: Any, tmp_path: Path) -> None:
     make.write_segmentation(tmp_path / "seg", make.datasets_of(make.Plan(make.asymmetric())), make.blob())
     (error,) = errors_of(discover_export(tmp_path))
-    assert "no MR image series of single frames (modality SEG)" in error
+    assert "no MR image series (modality SEG)" in error
 
 
 def test_patients_are_grouped_without_regard_to_case_and_spaces(make: Any, tmp_path: Path) -> None:

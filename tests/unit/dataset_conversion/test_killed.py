@@ -77,8 +77,10 @@ def write_source(folder: Path, count: int) -> Path:
         values = np.random.default_rng(number).normal(100, 20, (4, 9, 7)).astype(np.float32)
         mask = np.zeros(values.shape, np.uint8)
         mask[2, 2, 1 : 3 + number % 2] = 1
-        sitk.WriteImage(sitk.GetImageFromArray(values), str(folder / f"i{number}.nii.gz"))
-        sitk.WriteImage(sitk.GetImageFromArray(mask), str(folder / f"m{number}.nii.gz"))
+        for letter, array in (("i", values), ("m", mask)):
+            image = sitk.GetImageFromArray(array)
+            image.SetSpacing((1.0, 1.0, 4.0))
+            sitk.WriteImage(image, str(folder / f"{letter}{number}.nii.gz"))
         rows.append(f"Quirke{number},i{number}.nii.gz,m{number}.nii.gz")
     (folder / "cases.csv").write_text("\n".join(rows) + "\n")
     return folder / "cases.csv"

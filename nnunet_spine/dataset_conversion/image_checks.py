@@ -1,0 +1,140 @@
+"""Checks of an image: geometry that nobody set, slices without content, values of another modality."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import numpy.typing as npt
+import pydicom
+import SimpleITK as sitk
+from nibabel.filebasedimages import ImageFileError
+
+from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
+from nnunet_spine.dataset_conversion.problems import Unusable
+from nnunet_spine.dataset_conversion.series_stack import MINIMUM_SLICES
+from nnunet_spine.images import Volume
+
+NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+FORMS_TOLERANCE_MM = 0.1
+"""Largest difference of a voxel's place by sform and by qform."""
+
+AIR_OF_CT, BONE_OF_CT = -900.0, 300.0
+"""An image whose values reach below the first and above the second has those of CT, in Hounsfield units."""
+
+PHILIPS_GROUP, PHILIPS_CREATOR, SCALE_SLOPE = 0x2005, "Philips MR Imaging DD 001", 0x0E
+"""Philips's private scale slope."""
+
+
+def check_volume_geometry(path: Path) -> tuple[str, ...]:
+    """Check that the grid of a volume file was set on purpose; returns notes.
+
+    Parameters
+    ----------
+    path
+        NIfTI, NRRD or MHA. What cannot be read is left to the reader to refuse.
+
+    Raises
+    ------
+    Unusable
+        Where the grid is the one of a file that was given none, or a NIfTI's two forms contradict each other.
+    """
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError:
+        return ()
+    if reader.GetDimension() == 3 and _is_default(reader):
+        raise Unusable(
+            "spacing of 1 mm, origin 0 and the body's own axes, as in a file whose geometry was never set",
+            "the scanner's geometry",
+            "Convert the image from DICOM again, or set its geometry",
+        )
+    return _check_forms(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else ()
+
+
+def _is_default(reader: sitk.ImageFileReader) -> bool:
+    identity = np.abs(np.reshape(reader.GetDirection(), (3, 3)))
+    return (
+        np.allclose(reader.GetSpacing(), 1.0)
+        and np.allclose(reader.GetOrigin(), 0.0)
+        and np.allclose(identity, np.eye(3), atol=1e-6)
+    )
+
+
+def _check_forms(path: Path) -> tuple[str, ...]:
+    try:
+        header = nibabel.load(path).header
+        forms = [
+            form for form, code in ((header.get_sform, "sform_code"), (header.get_qform, "qform_code")) if header[code]
+        ]
+        affines = [form() for form in forms]
+        zooms, units, shape = header.get_zooms()[:3], header.get_xyzt_units()[0], header.get_data_shape()[:3]
+    except (OSError, EOFError, ValueError, KeyError, AttributeError, ImageFileError):
+        return ()
+    remedy = "Convert the image from DICOM again, or set both forms with a tool for NIfTI"
+    if not affines:
+        raise Unusable("a NIfTI without orientation (sform_code 0, qform_code 0)", "one of the two", remedy)
+    if len(affines) == 2 and (apart := _apart_mm(affines[0], affines[1], shape)) > FORMS_TOLERANCE_MM:
+        raise Unusable(
+            f"sform and qform of the NIfTI place voxels up to {apart:.1f} mm apart",
+            f"both within {FORMS_TOLERANCE_MM} mm",
+            remedy,
+        )
+    if np.allclose(zooms, 1.0) and units == "unknown":
+        return ("spacing of 1 x 1 x 1 without unit, which may never have been set: compare it with the scanner's",)
+    return ()
+
+
+def _apart_mm(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], shape: Sequence[int]) -> float:
+    """Largest distance of a corner voxel's places by two affines, in mm."""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(len(shape), -1)
+    places = np.vstack([corners, np.ones(corners.shape[1])])
+    return float(np.linalg.norm(((one - other) @ places)[:3], axis=0).max())
+
+
+def check_slices(volume: Volume) -> None:
+    """Check that no axis has fewer voxels than a volume needs slices; `Unusable` where one has."""
+    fewest = min(volume.geometry.size_xyz)
+    if fewest < MINIMUM_SLICES:
+        raise Unusable(
+            f"an image of {fewest} slices", f"at least {MINIMUM_SLICES} slices", "Check that the right one was exported"
+        )
+
+
+def value_notes(volume: Volume) -> tuple[str, ...]:
+    """Notes on values that are not those of a sound MR image."""
+    values, notes = volume.array, []
+    if values.min() <= AIR_OF_CT and values.max() >= BONE_OF_CT:
+        notes.append(f"values from {values.min():.0f} to {values.max():.0f} are those of CT rather than of MR")
+    axis = int(np.argmax(volume.geometry.spacing_zyx_mm))
+    slices = np.moveaxis(values, axis, 0).reshape(values.shape[axis], -1)
+    empty = int((slices.min(axis=1) == slices.max(axis=1)).sum())
+    if 0 < empty < len(slices):
+        notes.append(f"{empty} of {len(slices)} slices are constant")
+    return tuple(notes)
+
+
+def series_notes(files: Sequence[Path]) -> tuple[str, ...]:
+    """Notes on a DICOM series: Philips's private scale that differs from slice to slice.
+
+    Displayed values of such slices are comparable only after the private scale, which is not applied.
+    """
+    scales = {scale for path in files if (scale := _private_scale(path)) is not None}
+    if len(scales) < 2:
+        return ()
+    return (f"Philips's private scale differs between slices ({len(scales)} values); displayed values were kept",)
+
+
+def _private_scale(path: Path) -> float | None:
+    try:
+        header = pydicom.dcmread(path, stop_before_pixels=True)
+        block = header.private_block(PHILIPS_GROUP, PHILIPS_CREATOR)
+        slope = float(header.get("RescaleSlope") or 1.0)
+        return round(slope * float(block[SCALE_SLOPE].value), 6)
+    except (*HEADER_ERRORS, pydicom.errors.InvalidDicomError):
+        return None

@@ -1,0 +1,39 @@
+"""What a source is, and what it holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from nnunet_spine.dataset_conversion.bids_source import discover_bids, is_bids
+from nnunet_spine.dataset_conversion.case_list import read_case_list
+from nnunet_spine.dataset_conversion.dicom_discovery import discover_export
+from nnunet_spine.dataset_conversion.sources import Discovery
+from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.progress import Progress, silent
+
+
+def discover(source: Path, *, progress: Progress = silent) -> Discovery:
+    """Find the cases of a source, which is told by what it is.
+
+    Parameters
+    ----------
+    source
+        Folder of a DICOM export, a BIDS data set, or a cases.csv.
+    progress
+        Told after each file or row.
+
+    Raises
+    ------
+    BadInput, NotFound
+        Where it is none of these, or holds nothing.
+    """
+    if source.is_dir():
+        return (discover_bids if is_bids(source) else discover_export)(source, progress=progress)
+    if source.suffix.lower() == ".csv" and source.is_file():
+        return read_case_list(source, progress=progress)
+    if source.exists():
+        raise BadInput(
+            "The source is a file, but no cases.csv. Give the folder of a DICOM export or of a BIDS data set, or a "
+            "cases.csv."
+        )
+    raise NotFound("The source does not exist. Check the path of the DICOM export or of cases.csv.")
