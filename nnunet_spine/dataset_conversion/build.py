@@ -92,6 +92,7 @@ class _Content:
     told: tuple[Problem, ...]
     changes: tuple[Mapping[str, Any], ...]
     files: Mapping[str, int]
+    choices: Mapping[str, tuple[str, str]]
 
 
 def build(
@@ -189,7 +190,15 @@ def _fill(
     changes = _changes(run.command, known, [one.stored.case.case for one in added], replaced)
     stored = problems if run.command == STEP or not known else [*left_out_by_source(known), *without_errors(problems)]
     files = _account(found, problems) or (known.files if known else {})
-    return _Content(cases, folding, tuple(stored), tuple(problems), tuple(changes), files), added, replaced
+    choices = {**(known.choices if known else {}), **_choices(found, added)}
+    return _Content(cases, folding, tuple(stored), tuple(problems), tuple(changes), files, choices), added, replaced
+
+
+def _choices(found: FoundSource, added: Sequence[Added]) -> dict[str, tuple[str, str]]:
+    """How sure the choice of each new case's image is, and why it was taken."""
+    told = {one.where: (one.confidence, one.reason) for one in found.discovery.proposals}
+    cases = found.discovery.cases
+    return {one.stored.case.case: told.get(cases[one.number].where, ("", "")) for one in added}
 
 
 def _account(found: FoundSource, problems: Sequence[Problem]) -> dict[str, int]:
@@ -266,7 +275,9 @@ def _changes(
 def _write_records(staging: Path, request: Request, content: _Content, parameters: Mapping[str, Any], run: Run) -> None:
     training = sum(one.split is Split.TRAIN for one in content.cases)
     write_dataset_files(staging, training=training, cases=[one.case for one in content.cases])
-    report = report_of(request, content.cases, content.folds, content.problems, content.changes, content.files)
+    report = report_of(
+        request, content.cases, content.folds, content.problems, content.changes, content.files, content.choices
+    )
     write_json(staging / REPORT_FILE, report)
     if run.page:
         write_text(staging / PAGE_FILE, run.page(report))

@@ -147,6 +147,7 @@ def report_of(
     problems: Sequence[Problem],
     changes: Sequence[Mapping[str, Any]],
     files: Mapping[str, int],
+    choices: Mapping[str, tuple[str, str]],
 ) -> dict[str, Any]:
     """Content of the report that lies in the data set; no value of the source's but lesion volumes."""
     severities = Counter(problem.severity for problem in problems)
@@ -162,14 +163,16 @@ def report_of(
         "training_volumes_ml": volumes_of(cases, Split.TRAIN),
         "test_volumes_ml": volumes_of(cases, Split.TEST),
         "folds": [list(fold.test) for fold in folding.folds],
-        "case_list": _case_list(cases, folding),
+        "case_list": _case_list(cases, folding, choices),
         "problems": [problem.as_dict() for problem in problems],
         "changes": list(changes),
         "files": dict(files),
     }
 
 
-def _case_list(cases: Sequence[StoredCase], folding: Folding) -> list[dict[str, Any]]:
+def _case_list(
+    cases: Sequence[StoredCase], folding: Folding, choices: Mapping[str, tuple[str, str]]
+) -> list[dict[str, Any]]:
     fold_of = {case: fold.number for fold in folding.folds for case in fold.test}
     return [
         {
@@ -178,6 +181,7 @@ def _case_list(cases: Sequence[StoredCase], folding: Folding) -> list[dict[str, 
             "fold": fold_of.get(one.case.case),
             "stratum": folding.strata.get(one.case.case),
             "volume_ml": one.volume_ml,
+            **dict(zip(("confidence", "reason"), choices.get(one.case.case, ("", "")), strict=True)),
         }
         for one in cases
     ]

@@ -39,6 +39,8 @@ class Known:
         The private mapping by case.
     files
         Files of the last source by what became of them.
+    choices
+        How sure the choice of each case's image was, and why it was taken.
     """
 
     folder: Path
@@ -48,6 +50,7 @@ class Known:
     problems: tuple[Problem, ...]
     rows: Mapping[str, Mapping[str, str]] = field(repr=False)
     files: Mapping[str, int] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     @property
     def by_name(self) -> dict[str, StoredCase]:
@@ -148,6 +151,7 @@ def read_known(request: Request) -> Known:
         problems_of(report),
         private_mapping.read_mapping(request.mapping),
         report.get("files", {}),
+        {one["case"]: (one.get("confidence", ""), one.get("reason", "")) for one in report.get("case_list", [])},
     )
 
 

@@ -132,7 +132,8 @@ class Judgement:
 
     def reason(self) -> str:
         """Why it was taken, such as "series 5: sagittal, T1, contrast by tag and words"."""
-        signs = " and ".join(self.contrast_signs)
+        *others, last = self.contrast_signs or ("nothing",)
+        signs = f"{', '.join(others)} and {last}" if others else last
         return f"{self.series.name}: {self.orientation.words}, {self.weighting.words}, contrast by {signs}"
 
 

@@ -44,6 +44,7 @@ def conversion_page(report: Mapping[str, Any]) -> str:
         fold_rows=_fold_rows(report),
         case_header=_CASE_HEADER,
         case_rows=[_case_row(case) for case in report["case_list"]],
+        choice_rows=[row for case in report["case_list"] if (row := _choice_row(case))[1]],
         change_header=("When (UTC)", "Command", "Added", "References replaced"),
         change_rows=[_change_row(change) for change in report["changes"]],
         files=list(report.get("files", {}).items()),
@@ -83,6 +84,10 @@ def _case_row(case: Mapping[str, Any]) -> tuple[str, ...]:
     tesla = "" if case["field_strength"] is None else f"{case['field_strength']:g}"
     details = (case["tumor_type"], case["maker"], tesla, case["region"])
     return (case["case"], case["patient"], fold, case["compartment"], size, f"{case['volume_ml']:.3g}", *details)
+
+
+def _choice_row(case: Mapping[str, Any]) -> tuple[str, ...]:
+    return (case["case"], case.get("confidence", ""), case.get("reason", ""))
 
 
 def _change_row(change: Mapping[str, Any]) -> tuple[str, ...]:

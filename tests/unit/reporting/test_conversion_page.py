@@ -97,6 +97,18 @@ def test_it_needs_no_network_and_escapes_what_it_tells() -> None:
     assert page == conversion_page(REPORT)
 
 
+def test_it_tells_why_each_image_was_taken_and_what_became_of_the_files() -> None:
+    first, *others = REPORT["case_list"]
+    chosen = {**first, "confidence": "high", "reason": "series 5: sagittal"}
+    page = conversion_page({**REPORT, "case_list": [chosen, *others], "files": {"used": 7, "hidden": 0, "total": 7}})
+    found = Rows()
+    found.feed(page)
+    assert ["spine_001", "high", "series 5: sagittal"] in found.rows
+    assert not any(row[:1] == ["spine_002"] and len(row) == 3 for row in found.rows)
+    assert found.rows.count(["used", "7"]) == found.rows.count(["total", "7"]) == 1
+    assert 'id="files"' not in conversion_page(REPORT)
+
+
 def test_an_empty_source_of_problems_says_nothing_left_out() -> None:
     page = conversion_page({**REPORT, "problems": [], "left_out": 0, "notes": 0, "changes": []})
     assert "nothing left out" in page

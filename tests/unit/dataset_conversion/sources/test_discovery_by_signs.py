@@ -284,6 +284,28 @@ def test_pydicoms_own_files_are_all_accounted_for(export: Path, tmp_path: Path) 
     assert len(conversion.cases) == 5
 
 
+def test_a_grown_data_set_keeps_why_its_images_were_taken(make: Any, tmp_path: Path) -> None:
+    """The reasons stay with their cases, the account of files is that of the last source."""
+    source, folders = tmp_path / "source", {"raw": tmp_path / "raw", "preprocessed": tmp_path / "pre"}
+    for number in range(3):
+        plan = make.Plan(make.asymmetric(seed=number), patient=f"Q{number}", study=f"1.2.{number + 1}")
+        make.write_study(source / str(number), plan, make.blob())
+    (source / "2").rename(tmp_path / "later")
+    report = convert(source, dataset=58, name="S", folds=2, **folders).folder / "conversion_report.json"
+    first = {one["case"]: (one["confidence"], one["reason"]) for one in read_json(report)["case_list"]}
+    assert len(first) == 2
+    assert all(sure and reason.startswith("series 5: sagittal, T1, contrast by ") for sure, reason in first.values())
+    assert read_json(report)["files"]["used"] == 14  # of six slices and a reference each
+    (tmp_path / "later").rename(source / "2")
+    (source / "0").rename(tmp_path / "gone")
+    convert(source, dataset=58, name="S", folds=2, **folders)
+    second = {one["case"]: (one["confidence"], one["reason"]) for one in read_json(report)["case_list"]}
+    assert first.items() < second.items()
+    assert len(second) == 3
+    assert all(reason for _, reason in second.values())
+    assert read_json(report)["files"]["used"] == 14
+
+
 def test_pydicoms_own_files_alone_are_refused_in_one_paragraph(tmp_path: Path) -> None:
     count = pydicoms_files(tmp_path / "pydicom")
     discovery = discover_export(tmp_path / "pydicom")
