@@ -6,7 +6,6 @@ SimpleITK's order (x, y, z). Physical space is LPS, in millimetres.
 
 from __future__ import annotations
 
-import gzip
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from isal import igzip
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
 from nnunet_spine.files import replacing
@@ -211,7 +211,7 @@ def _unpacked_bytes(path: Path) -> int:
         packed = stream.read(2) == b"\x1f\x8b"  # ITK reads plain content under a name in .gz as well
     if not packed:
         return path.stat().st_size
-    with gzip.open(path) as stream:
+    with igzip.open(path) as stream:
         return sum(len(block) for block in iter(lambda: stream.read(2**20), b""))
 
 

@@ -17,7 +17,18 @@ from nnunet_spine.protocol import PROTOCOL, Departure, Protocol
 
 MANIFEST_FILE = "manifest.json"
 
-_REPORTED_PACKAGES = ("nnunetv2", "torch", "monai", "SimpleITK", "numpy", "scipy", "pydicom", "highdicom", "acvl-utils")
+_REPORTED_PACKAGES = (
+    "nnunetv2",
+    "torch",
+    "monai",
+    "SimpleITK",
+    "numpy",
+    "scipy",
+    "pydicom",
+    "highdicom",
+    "acvl-utils",
+    "surface-distance",
+)
 
 
 def versions() -> dict[str, str]:

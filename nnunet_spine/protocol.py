@@ -40,9 +40,12 @@ class Augmentation(StrEnum):
 
 
 class Criterion(StrEnum):
-    """When a case counts as detected."""
+    """When a case, or a lesion of it, counts as detected; `evaluation.lesions` defines each exactly."""
 
     ANY_OVERLAP = "any_overlap"
+    IOU_01 = "iou_0.1"
+    IOU_05 = "iou_0.5"
+    CENTROID_INSIDE = "centroid_inside"
 
 
 def _value(default: Any, origin: Origin, source: str) -> Any:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nnunet_spine.cli.options import add_json
+from nnunet_spine.protocol import PROTOCOL, Criterion
 
 if TYPE_CHECKING:
     from nnunet_spine.evaluation.results import Evaluation
@@ -18,7 +19,8 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "evaluate",
         help="judge predictions: sensitivity and Dice per fold",
         description="Judge the predictions of a cross-validation and print the source deck's table of results. "
-        "Exit code 1 where a prediction is missing or unusable: all is written, the case counts as a miss.",
+        "Exit code 1 where a prediction is missing, empty, unusable or of no test case: each is named, all is "
+        "written, and a case without a usable prediction counts as a miss.",
     )
     parser.add_argument("--reference", type=Path, required=True, help="folder of CASE.nii.gz, such as labelsTr")
     parser.add_argument(
@@ -29,12 +31,23 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--splits", type=Path, required=True, help="nnU-Net's splits_final.json")
     parser.add_argument("--cases", type=Path, help="cases.csv: the patient of each case")
+    parser.add_argument(
+        "--criterion",
+        choices=[_option(criterion) for criterion in Criterion],
+        default=_option(PROTOCOL.criterion),
+        help="when a case counts as detected (default: %(default)s)",
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder for evaluation.json and the tables")
     parser.add_argument(
         "--compare-with-source-deck", action="store_true", help="print the source deck's published table too"
     )
     add_json(parser)
     parser.set_defaults(run=run)
+
+
+def _option(criterion: Criterion) -> str:
+    """A criterion as an option spells it."""
+    return criterion.value.replace("_", "-")
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -49,11 +62,18 @@ def run(arguments: argparse.Namespace) -> int:
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
     with progress_bar("evaluate", visible=not arguments.json) as progress:
-        evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=progress)
+        evaluation = evaluate(
+            arguments.reference,
+            arguments.predictions,
+            folds,
+            cases=cases,
+            criterion=Criterion(arguments.criterion.replace("-", "_")),
+            progress=progress,
+        )
     tables = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
     inputs = {name: sha256(path) for name, path in tables.items()}
     inputs |= hash_masks(arguments.reference, arguments.predictions, folds)
-    parameters = {"criterion": evaluation.criterion.value}
+    parameters = {"criterion": evaluation.criterion.value, "tools": dict(evaluation.tools)}
     different = recorded_departures(arguments.predictions)
     manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
     write_evaluation(arguments.output, evaluation, manifest)
@@ -72,6 +92,8 @@ def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) 
     print(format_table(tables.HEADER, tables.table_rows(evaluation)))
     print()
     print_paragraph(tables.average_note(evaluation))
+    if specificity := tables.specificity_note(evaluation):
+        print_paragraph(specificity)
     print_paragraph(tables.definitions(evaluation.criterion))
     if with_source_deck:
         from nnunet_spine.evaluation import source_deck

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from nnunet_spine.cases import Case, Fold
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
 from nnunet_spine.evaluation.masks import MaskVolume, locate_predictions, read_mask, volumes_by_case
-from nnunet_spine.evaluation.metrics import DETECTED, dice
+from nnunet_spine.evaluation.measures import CaseScores, score_case
 from nnunet_spine.evaluation.policy import VERDICTS, MaskState, Verdict
 from nnunet_spine.evaluation.results import CaseResult, Evaluation, name_some
+from nnunet_spine.evaluation.surfaces import tool_with_version
+from nnunet_spine.images import volume_stem
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL, Criterion
@@ -87,8 +90,9 @@ def evaluate(
         results=tuple(_judge_all(jobs, criterion, progress)),
         fold_numbers=tuple(fold.number for fold in folds),
         criterion=criterion,
-        problems=tuple(_leaks(folds, patients)),
-        notes=tuple(_notes(cases, located.extra, untested)),
+        problems=(*_leaks(folds, patients), *_extra(located.extra, jobs)),
+        notes=tuple(_notes(cases, untested)),
+        tools={"HD95 and NSD": tool_with_version()},
     )
 
 
@@ -129,12 +133,21 @@ def _leaks(folds: Sequence[Fold], patients: Mapping[str, str]) -> list[str]:
     return lines
 
 
-def _notes(cases: Sequence[Case] | None, extra: Sequence[str], untested: Sequence[str]) -> list[str]:
+def _extra(extra: Sequence[str], jobs: Sequence[_Job]) -> list[str]:
+    """One line for each prediction that no test case asked for, and the missing one that it may be."""
+    missing = [job.case for job in jobs if job.prediction is None]
+    lines = []
+    for name in extra:
+        near = get_close_matches(volume_stem(Path(name)), missing, 1)
+        guess = f" It may be the missing {near[0]} under another name: rename it if so." if near else ""
+        lines.append(f"the prediction {name} was not used: its fold tests no case of this name.{guess}")
+    return lines
+
+
+def _notes(cases: Sequence[Case] | None, untested: Sequence[str]) -> list[str]:
     notes = []
     if cases is None:
         notes.append("no table of cases was given: each case counts as its own patient.")
-    if extra:
-        notes.append(f"not used, since its fold does not test the case: {name_some(extra)}.")
     if untested:
         notes.append(f"no fold tests these references: {name_some(untested)}.")
     return notes
@@ -152,24 +165,38 @@ def _judge(job: _Job, criterion: Criterion) -> CaseResult:
     reference = _find(job.reference, "reference")
     prediction = _on_grid_of(reference, _find(job.prediction, "prediction"))
     verdict = VERDICTS[reference.state, prediction.state]
-    score: float | None = None if verdict is Verdict.EXCLUDED else 0.0
-    if verdict is Verdict.MEASURED and reference.mask and prediction.mask:
-        score = dice(reference.mask.mask, prediction.mask.mask)
-    problems = [reference.remark, prediction.remark]
-    excluded = verdict is Verdict.EXCLUDED
+    scored = _score(reference, prediction, verdict, criterion)
+    remarks = [reference.remark, prediction.remark]
+    if verdict is Verdict.MISS and prediction.state is MaskState.EMPTY:
+        remarks.append("the prediction is empty.")
     return CaseResult(
         case=job.case,
         patient=job.patient,
         fold=job.fold,
-        dice=score,
-        detected=None if score is None else DETECTED[criterion](score),
+        dice=scored.dice if scored else None,
+        detected=scored.detected if scored else None,
         reference=reference.state,
         prediction=prediction.state,
         reference_volume_ml=reference.mask.volume_ml if reference.mask else None,
         prediction_volume_ml=prediction.mask.volume_ml if prediction.mask else None,
-        problem=" ".join(filter(None, problems)),
-        note=f"excluded from all figures: the reference is {reference.state}." if excluded else "",
+        problem=" ".join(filter(None, remarks)),
+        note=_NOTES.get(verdict, "").format(reference.state),
+        measures=scored.measures if scored else None,
     )
+
+
+_NOTES = {
+    Verdict.NEGATIVE: "the reference is empty: the case counts towards specificity alone.",
+    Verdict.EXCLUDED: "excluded from all figures: the reference is {}.",
+}
+
+
+def _score(reference: _Found, prediction: _Found, verdict: Verdict, criterion: Criterion) -> CaseScores | None:
+    if verdict is Verdict.EXCLUDED or not reference.mask:
+        return None
+    predicted = prediction.mask.mask if prediction.mask else None
+    spacing = reference.mask.geometry.spacing_zyx_mm
+    return score_case(reference.mask.mask, predicted, spacing, verdict=verdict, criterion=criterion)
 
 
 def _find(path: Path | None, role: str) -> _Found:

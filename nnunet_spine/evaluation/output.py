@@ -12,6 +12,7 @@ from typing import Any
 from nnunet_spine.cases import Fold
 from nnunet_spine.errors import NotWritable
 from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
+from nnunet_spine.evaluation.measures import MEASURE_COLUMNS
 from nnunet_spine.evaluation.results import EVALUATION_FILE, CaseResult, Evaluation, Figures, Group
 from nnunet_spine.files import csv_text, json_text, make_folder, sha256
 from nnunet_spine.manifest import MANIFEST_FILE
@@ -19,8 +20,9 @@ from nnunet_spine.manifest import MANIFEST_FILE
 PER_CASE_FILE = "per_case.csv"
 PER_FOLD_FILE = "per_fold.csv"
 
-PER_CASE_COLUMNS = (*[f.name for f in fields(CaseResult)], "missing")
-PER_FOLD_COLUMNS = ("fold", *[f.name for f in fields(Group) if f.name != "figures"], *[f.name for f in fields(Figures)])
+PER_CASE_COLUMNS = (*[f.name for f in fields(CaseResult) if f.name != "measures"], "missing", *MEASURE_COLUMNS)
+_COUNTS = tuple(f.name for f in fields(Group) if f.name != "figures")
+PER_FOLD_COLUMNS = ("fold", *_COUNTS, "specificity", *[f.name for f in fields(Figures)])
 
 
 def write_together(folder: Path, texts: Mapping[str, str]) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnunet_spine.errors import BadInput
+from nnunet_spine.evaluation.measures import MEASURE_COLUMNS, MEASURE_FIELDS, CaseMeasures
 from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.files import read_json
 from nnunet_spine.protocol import PROTOCOL, Criterion
@@ -40,6 +41,8 @@ class CaseResult:
         Why the work on this case is not complete, or "".
     note
         What a reader should know besides, or "".
+    measures
+        The other metrics; None where the case was not measured.
     """
 
     case: str
@@ -53,6 +56,12 @@ class CaseResult:
     prediction_volume_ml: float | None = None
     problem: str = ""
     note: str = ""
+    measures: CaseMeasures | None = None
+
+    @property
+    def negative(self) -> bool:
+        """Whether the reference is empty and the prediction usable: the case counts towards specificity."""
+        return self.reference is MaskState.EMPTY and self.prediction in (MaskState.PRESENT, MaskState.EMPTY)
 
     @property
     def missing(self) -> bool:
@@ -60,8 +69,10 @@ class CaseResult:
         return self.prediction is MaskState.MISSING
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, and `missing`."""
-        return {**asdict(self), "missing": self.missing}
+        """The fields, those of `measures` flat beside them, and `missing`."""
+        own = {**asdict(replace(self, measures=None)), "missing": self.missing}
+        own.pop("measures")
+        return {**own, **(self.measures.to_json() if self.measures else dict.fromkeys(MEASURE_COLUMNS))}
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ class Group:
     Parameters
     ----------
     cases
-        Judged cases, excluded ones not counted.
+        Judged cases with a tumor; negative and excluded ones are not counted.
     patients
         Patients of these cases.
     detected
@@ -101,6 +112,10 @@ class Group:
         Cases that could not be judged.
     figures
         The figures.
+    negatives
+        Cases with an empty reference and a usable prediction.
+    true_negatives
+        Those of them in which nothing was predicted.
     """
 
     cases: int
@@ -108,6 +123,13 @@ class Group:
     detected: int
     excluded: int
     figures: Figures
+    negatives: int = 0
+    true_negatives: int = 0
+
+    @property
+    def specificity(self) -> float | None:
+        """True negatives over negatives, of cases; None without one."""
+        return self.true_negatives / self.negatives if self.negatives else None
 
     @classmethod
     def of(cls, results: Sequence[CaseResult]) -> Group:
@@ -119,12 +141,15 @@ class Group:
         tp_mean, tp_sd = _mean_and_sd([r.dice for r in judged if r.dice is not None and r.detected])
         sensitivity = len(detected) / len(patients) if patients else None
         figures = Figures(sensitivity, mean, sd, tp_mean, tp_sd)
-        return cls(len(judged), len(patients), len(detected), len(results) - len(judged), figures)
+        negatives = [r.prediction for r in results if r.negative]
+        excluded = len(results) - len(judged) - len(negatives)
+        true = negatives.count(MaskState.EMPTY)
+        return cls(len(judged), len(patients), len(detected), excluded, figures, len(negatives), true)
 
     def to_json(self) -> dict[str, Any]:
         """Counts and figures in one object."""
         counts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "figures"}
-        return {**counts, **asdict(self.figures)}
+        return {**counts, "specificity": self.specificity, **asdict(self.figures)}
 
 
 @dataclass(frozen=True)
@@ -143,6 +168,8 @@ class Evaluation:
         Why the work is not complete, besides what stands in `results`.
     notes
         What a reader should know, besides what stands in `results`.
+    tools
+        Name and version of what measured, by what was measured.
     """
 
     results: tuple[CaseResult, ...]
@@ -150,6 +177,7 @@ class Evaluation:
     criterion: Criterion = PROTOCOL.criterion
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    tools: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def folds(self) -> dict[int, Group]:
@@ -184,6 +212,7 @@ class Evaluation:
         return {
             "criterion": self.criterion.value,
             "dice_sd_ddof": PROTOCOL.dice_sd_ddof,
+            "tools": dict(self.tools),
             "cases": [result.to_json() for result in self.results],
             "folds": [{"fold": k, **group.to_json()} for k, group in self.folds.items()],
             "average": {"mean_of_folds": asdict(self.mean_of_folds), "pooled": self.pooled.to_json()},
@@ -212,6 +241,7 @@ def read_evaluation(path: Path) -> Evaluation:
             criterion=Criterion(content["criterion"]),
             problems=tuple(content["problems"]),
             notes=tuple(content["notes"]),
+            tools=dict(content.get("tools", {})),
         )
     except (TypeError, KeyError, ValueError) as error:
         raise BadInput(
@@ -227,9 +257,16 @@ def name_some(items: Sequence[str]) -> str:
 
 
 def _case_of_json(row: Mapping[str, Any]) -> CaseResult:
-    values = {f.name: row[f.name] for f in fields(CaseResult)}
+    values = {f.name: row[f.name] for f in fields(CaseResult) if f.name != "measures"}
     states = {name: MaskState(values[name]) for name in ("reference", "prediction")}
-    return CaseResult(**{**values, **states, "fold": int(values["fold"])})
+    return CaseResult(**{**values, **states, "fold": int(values["fold"])}, measures=_measures_of_json(row))
+
+
+def _measures_of_json(row: Mapping[str, Any]) -> CaseMeasures | None:
+    """Measures of a case, or None where it was not measured, as before there were any."""
+    if row.get("reference_lesions") is None:
+        return None
+    return CaseMeasures(**{name: row[name] for name in MEASURE_FIELDS})
 
 
 def _mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:

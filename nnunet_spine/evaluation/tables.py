@@ -10,7 +10,12 @@ UNDEFINED = "-"
 HEADER = ("fold", "cases", "patient-level sens.", "overall mean Dice", "true-positive mean Dice")
 """Columns of the table; "sens." is sensitivity, shortened so that the table fits 80 columns."""
 
-CRITERION_TEXTS = {Criterion.ANY_OVERLAP: "a case is detected when prediction and reference overlap at all (Dice > 0)"}
+CRITERION_TEXTS = {
+    Criterion.ANY_OVERLAP: "a case is detected when prediction and reference overlap at all (Dice > 0)",
+    Criterion.IOU_01: "a case is detected when the IoU of prediction and reference is at least 0.1",
+    Criterion.IOU_05: "a case is detected when the IoU of prediction and reference is at least 0.5",
+    Criterion.CENTROID_INSIDE: "a case is detected when the centroid of a predicted component lies in the reference",
+}
 
 
 def mean_sd(mean: float | None, sd: float | None) -> str:
@@ -56,6 +61,18 @@ def average_note(evaluation: Evaluation) -> str:
     return (
         f"Average: plain mean of the fold values. Pooled over all {cases} cases: sensitivity {sensitivity}, "
         f"Dice {overall}, true-positive Dice {true_positive}."
+    )
+
+
+def specificity_note(evaluation: Evaluation) -> str:
+    """Specificity pooled and per fold, or "" where no case has an empty reference."""
+    pooled = evaluation.pooled
+    if not pooled.negatives:
+        return ""
+    folds = [f"fold {k} {rate(g.true_negatives, g.negatives)}" for k, g in evaluation.folds.items() if g.negatives]
+    return (
+        f"Specificity, over the cases with an empty reference: {rate(pooled.true_negatives, pooled.negatives)}; "
+        f"{', '.join(folds)}. They are in no other figure of the table."
     )
 
 

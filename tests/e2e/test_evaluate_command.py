@@ -8,7 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from nnunet_spine.cli import compare, evaluate
 from nnunet_spine.errors import NnunetSpineError
@@ -107,6 +109,77 @@ def test_work_that_is_not_complete_is_written_named_and_exits_1(cohort, capsys):
     assert run_evaluate(cohort) == 1
     assert "warning: b: the prediction is missing." in capsys.readouterr().err
     assert (cohort.root / "out" / "evaluation.json").is_file()
+
+
+def spoil(cohort) -> dict[str, str]:
+    """Cases a to h, each but the last with something wrong, and what must be said of each."""
+    for case in "abcdefgh":
+        cohort.add(case, 0, 50)
+    path = {case: cohort.predictions / f"{case}.nii.gz" for case in "abcdefgh"}
+    path["a"].unlink()
+    path["b"].rename(cohort.predictions / "b_0000.nii.gz")
+    cohort.write_mask(path["c"])
+    moved = sitk.ReadImage(str(path["d"]))
+    moved.SetSpacing((1.0, 2.0, 6.0))
+    sitk.WriteImage(moved, str(path["d"]))
+    halves = sitk.GetImageFromArray(np.full(cohort.shape_zyx, 0.5, np.float32))
+    halves.SetSpacing(cohort.spacing_xyz_mm)
+    sitk.WriteImage(halves, str(path["e"]))
+    cohort.write_mask(path["f"], slice(150, 250), value=7)
+    path["g"].write_bytes(path["g"].read_bytes()[:-40])
+    cohort.predict("z", 50)
+    grid = "size 20x20x2, spacing 1 2 {} mm, origin 0 0 0 mm, direction 1 0 0 0 1 0 0 0 1"
+    return {
+        "a": "a: the prediction is missing.",
+        "b": "b: the prediction is missing.",
+        "b_0000": "the prediction b_0000.nii.gz was not used: its fold tests no case of this name.",
+        "c": "c: the prediction is empty.",
+        "d": f"d: the prediction is on another grid ({grid.format(6)}) than the reference ({grid.format(5)}).",
+        "e": "e: the prediction e.nii.gz is unusable: It holds 0.5 and is no label map.",
+        "f": "f: the prediction holds labels besides 0 and 1: 7.",
+        "g": "g: the prediction g.nii.gz is unusable:",
+        "z": "the prediction z.nii.gz was not used",
+    }
+
+
+def test_every_kind_of_bad_prediction_is_named_and_the_rest_is_evaluated(cohort, capsys):
+    expected = spoil(cohort)
+    assert run_evaluate(cohort) == 1
+    warnings = [line.removeprefix("warning: ") for line in capsys.readouterr().err.splitlines() if "warning: " in line]
+    for start in expected.values():
+        assert sum(line.startswith(start) for line in warnings) == 1, (start, warnings)
+    assert len(warnings) == len(expected)
+    content = json.loads((cohort.root / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    dice = {row["case"]: row["dice"] for row in content["cases"]}
+    assert dice == {**dict.fromkeys("abcdeg", 0.0), "f": 0.5, "h": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("criterion", "detected"), [("any-overlap", 3), ("iou-0.1", 2), ("iou-0.5", 1), ("centroid-inside", 1)]
+)
+def test_the_criterion_is_an_option(cohort, capsys, criterion, detected):
+    for case, hundredths in (("a", 10), ("b", 30), ("c", 90), ("d", 0)):  # IoU 10/190, 30/170, 90/110, 0
+        cohort.add(case, 0, hundredths)
+    assert run_evaluate(cohort, "--criterion", criterion) == 0
+    assert printed_rows(capsys.readouterr().out)["fold 0"][1].startswith(f"{detected}/4")
+    content = json.loads((cohort.root / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["criterion"] == criterion.replace("-", "_")
+
+
+def test_an_empty_reference_is_reported_as_specificity(cohort, capsys):
+    for case, fold, predicted in (("a", 0, 0), ("b", 0, 50), ("c", 1, None), ("d", 1, 50), ("e", 0, 50)):
+        cohort.add(case, fold, predicted or 0)
+        if case in "abc":
+            cohort.write_mask(cohort.reference / f"{case}.nii.gz")
+        if not predicted:
+            cohort.write_mask(cohort.predictions / f"{case}.nii.gz")
+    assert run_evaluate(cohort) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "an empty reference: 2/3 (67 %); fold 0 1/2 (50 %), fold 1 1/1 (100 %)." in text
+    with (cohort.root / "out" / "per_fold.csv").open(encoding="utf-8") as stream:
+        rows = {row["fold"]: row for row in csv.DictReader(stream)}
+    assert [rows[k]["specificity"] for k in ("0", "1")] == ["0.5", "1.0"]
+    assert (rows["0"]["sensitivity"], rows["pooled"]["true_negatives"]) == ("1.0", "2")
 
 
 def test_a_fold_without_a_true_positive_shows_a_dash(cohort, capsys):

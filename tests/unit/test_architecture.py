@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "nnunet_spine"
-ALLOWED_IN_BASE = {"numpy", "SimpleITK"}
+ALLOWED_IN_BASE = {"numpy", "SimpleITK", "isal"}
 EXCEPTIONS = {("workflow", "reporting")}
 
 

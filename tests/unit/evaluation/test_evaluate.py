@@ -1,3 +1,5 @@
+from importlib.metadata import version
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -6,6 +8,7 @@ from nnunet_spine.cases import Case, Fold, read_splits
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.evaluation.evaluate import evaluate
 from nnunet_spine.evaluation.policy import MaskState
+from nnunet_spine.protocol import Criterion
 
 
 def judge(cohort, **options):
@@ -46,11 +49,11 @@ def test_a_missing_prediction_is_a_named_miss(three):
     assert evaluation.pooled.cases == 3
 
 
-def test_an_empty_prediction_is_a_miss_and_no_problem(three):
+def test_an_empty_prediction_is_a_named_miss(three):
     three.write_mask(three.predictions / "a.nii.gz")
     evaluation = judge(three)
     assert (by_case(evaluation)["a"].dice, by_case(evaluation)["a"].prediction) == (0.0, MaskState.EMPTY)
-    assert evaluation.all_problems() == []
+    assert evaluation.all_problems() == ["a: the prediction is empty."]
 
 
 def test_a_damaged_prediction_is_a_named_miss_without_its_path(three):
@@ -106,16 +109,33 @@ def test_a_4d_prediction_is_unusable(three):
 
 
 @pytest.mark.parametrize("predicted", [True, False])
-def test_an_empty_reference_is_excluded_and_named(three, predicted):
+def test_an_empty_reference_leaves_sensitivity_and_counts_towards_specificity(three, predicted):
     three.write_mask(three.reference / "a.nii.gz")
     if not predicted:
         three.write_mask(three.predictions / "a.nii.gz")
     evaluation = judge(three)
     result = by_case(evaluation)["a"]
     assert (result.dice, result.detected) == (None, None)
-    assert "a: excluded from all figures: the reference is empty." in evaluation.all_notes()
-    assert (evaluation.pooled.cases, evaluation.pooled.excluded) == (2, 1)
+    assert "a: the reference is empty: the case counts towards specificity alone." in evaluation.all_notes()
+    pooled = evaluation.pooled
+    assert (pooled.cases, pooled.patients, pooled.detected, pooled.excluded) == (2, 2, 1, 0)
+    assert (pooled.negatives, pooled.true_negatives, pooled.specificity) == (
+        1,
+        int(not predicted),
+        float(not predicted),
+    )
+    assert result.measures.false_positive_components == int(predicted)
+    assert result.measures.false_positive_volume_ml == pytest.approx(float(predicted))
     assert evaluation.all_problems() == []
+
+
+def test_an_empty_reference_without_a_prediction_counts_nowhere(three):
+    three.write_mask(three.reference / "a.nii.gz")
+    (three.predictions / "a.nii.gz").unlink()
+    evaluation = judge(three)
+    assert (evaluation.pooled.excluded, evaluation.pooled.negatives, evaluation.pooled.specificity) == (1, 0, None)
+    assert by_case(evaluation)["a"].measures is None
+    assert evaluation.all_problems() == ["a: the prediction is missing."]
 
 
 def test_a_missing_reference_is_a_named_problem(three):
@@ -128,10 +148,43 @@ def test_a_missing_reference_is_a_named_problem(three):
 def test_what_no_fold_tests_is_named(three):
     three.write_mask(three.predictions / "z.nii.gz", slice(3))
     three.write_mask(three.reference / "y.nii.gz", slice(3))
-    assert judge(three).notes[1:] == (
-        "not used, since its fold does not test the case: z.nii.gz.",
-        "no fold tests these references: y.",
-    )
+    evaluation = judge(three)
+    assert evaluation.notes[1:] == ("no fold tests these references: y.",)
+    assert evaluation.problems == ("the prediction z.nii.gz was not used: its fold tests no case of this name.",)
+
+
+def test_a_misnamed_prediction_is_named_with_the_case_that_it_may_be(cohort):
+    for case in ("case_1", "case_2"):
+        cohort.add(case, 0, 40)
+    (cohort.predictions / "case_1.nii.gz").rename(cohort.predictions / "case_1_seg.nii.gz")
+    evaluation = judge(cohort)
+    misnamed, missing = evaluation.all_problems()
+    assert misnamed.startswith("the prediction case_1_seg.nii.gz was not used: its fold tests no case of this name.")
+    assert misnamed.endswith("It may be the missing case_1 under another name: rename it if so.")
+    assert missing == "case_1: the prediction is missing."
+    assert [r.dice for r in evaluation.results] == [0.0, 0.4]
+
+
+def test_measures_are_of_true_spacing(three):
+    """Rows of 20 voxels of 1 x 2 mm on one slice of 5 mm: voxels 100 to 199 against 160 to 259."""
+    measures = by_case(judge(three))["a"].measures
+    assert (measures.iou, measures.precision, measures.recall) == (pytest.approx(40 / 160), 0.4, 0.4)
+    assert measures.centroid_distance_mm == pytest.approx(6.0)  # three rows of 2 mm
+    assert measures.hd95_mm == pytest.approx(6.0)
+    assert (measures.reference_lesions, measures.detected_lesions, measures.false_positive_components) == (1, 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("criterion", "detected"), [(Criterion.ANY_OVERLAP, True), (Criterion.IOU_01, True), (Criterion.IOU_05, False)]
+)
+def test_the_criterion_decides_on_detection(three, criterion, detected):
+    evaluation = judge(three, criterion=criterion)
+    assert evaluation.criterion is criterion
+    assert by_case(evaluation)["a"].detected is detected  # IoU 40 / 160
+
+
+def test_the_tool_is_named(three):
+    assert judge(three).tools == {"HD95 and NSD": f"surface-distance {version('surface-distance')}"}
 
 
 def test_predictions_of_a_trained_model_folder(cohort):

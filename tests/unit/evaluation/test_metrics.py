@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from nnunet_spine.errors import BadInput, GeometryMismatch
-from nnunet_spine.evaluation.metrics import DETECTED, dice
-from nnunet_spine.protocol import Criterion
+from nnunet_spine.evaluation.metrics import dice
 
 masks = array_shapes(min_dims=3, max_dims=3, max_side=6).flatmap(
     lambda shape: st.tuples(arrays(bool, shape), arrays(bool, shape))
@@ -77,9 +76,3 @@ def test_dice_refuses_labels_and_other_shapes():
         dice(np.ones(3, np.int64), np.ones(3, bool))
     with pytest.raises(GeometryMismatch, match=r"\(3,\).*\(4,\)"):
         dice(np.ones(3, bool), np.ones(4, bool))
-
-
-def test_any_overlap_is_detection():
-    assert set(DETECTED) == set(Criterion)
-    assert DETECTED[Criterion.ANY_OVERLAP](1e-9)
-    assert not DETECTED[Criterion.ANY_OVERLAP](0.0)

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.evaluation.measures import MEASURE_COLUMNS, CaseMeasures
 from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.evaluation.results import CaseResult, Evaluation, Group, name_some, read_evaluation
 
@@ -89,6 +90,42 @@ def test_json_has_the_documented_keys():
     assert figures <= set(content["average"]["pooled"])
     assert content["criterion"] == "any_overlap"
     assert content["dice_sd_ddof"] == 0
+
+
+MEASURES = CaseMeasures(0.5, 0.6, 0.7, 8.0, 0.1, 0.2, -0.3, 4.0, 3, 2, 5, 1, 0.25)
+
+
+def test_measures_lie_flat_and_come_back(tmp_path):
+    measured = replace(result("a", 0.5), measures=MEASURES)
+    evaluation = Evaluation((measured, result("b", 0.5)), (0,), tools={"HD95 and NSD": "surface-distance 0.1"})
+    content = evaluation.to_json()
+    first, second = content["cases"]
+    assert (first["hd95_mm"], first["lesion_sensitivity"], first["lesion_precision"]) == (8.0, 2 / 3, 4 / 5)
+    assert "measures" not in first
+    assert set(first) == set(second)
+    assert second["hd95_mm"] is None
+    (tmp_path / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_evaluation(tmp_path) == evaluation
+
+
+def test_an_evaluation_from_before_there_were_measures_is_read(tmp_path):
+    content = Evaluation((result("a", 0.5),), (0,)).to_json()
+    content.pop("tools")
+    for name in MEASURE_COLUMNS:
+        content["cases"][0].pop(name)
+    (tmp_path / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_evaluation(tmp_path).results[0].measures is None
+
+
+def test_specificity_is_of_cases_with_an_empty_reference():
+    def negative(case, prediction):
+        return replace(result(case, None), reference=MaskState.EMPTY, prediction=prediction)
+
+    rows = [result("a", 0.5), *[negative(c, MaskState.EMPTY) for c in "bcd"], negative("e", MaskState.PRESENT)]
+    group = Group.of([*rows, negative("f", MaskState.MISSING)])
+    assert (group.cases, group.negatives, group.true_negatives, group.excluded) == (1, 4, 3, 1)
+    assert (group.specificity, group.to_json()["specificity"]) == (0.75, 0.75)
+    assert group.figures.sensitivity == 1.0
 
 
 @pytest.mark.parametrize(
