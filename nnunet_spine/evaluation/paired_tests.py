@@ -55,8 +55,8 @@ def signed_rank(differences: Values) -> SignedRank:
     Source
     ------
     Wilcoxon F, Biometrics Bulletin 1(6):80-83, 1945. Pratt JW, "Remarks on zeros and ties in the Wilcoxon signed rank
-    procedures", JASA 54(287):655-667, 1959: zeros are ranked, and their ranks then dropped. Effect size: King BM, Rosopa
-    PJ, Minium EW, Statistical Reasoning in the Behavioral Sciences, 2018.
+    procedures", JASA 54(287):655-667, 1959: zeros are ranked, and their ranks then dropped. Effect size: King BM,
+    Rosopa PJ, Minium EW, Statistical Reasoning in the Behavioral Sciences, 2018.
 
     Examples
     --------

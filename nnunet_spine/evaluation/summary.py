@@ -152,7 +152,11 @@ class Summary:
     @property
     def notes(self) -> list[str]:
         """What the figures mean, and why an interval is not there."""
-        return [UNIT, METHODS, *[f"{name}: {why}" for name, group in self.groups.items() if (why := _no_interval(group))]]
+        return [
+            UNIT,
+            METHODS,
+            *[f"{name}: {why}" for name, group in self.groups.items() if (why := _no_interval(group))],
+        ]
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of summary.csv."""
@@ -178,7 +182,8 @@ def _false_positives_per_patient(results: Sequence[CaseResult]) -> float | None:
     measured = [(r.patient, m) for r in results if (m := getattr(r, "measures", None)) is not None]
     if not measured:
         return None
-    return sum(m.false_positive_components for _, m in measured) / len({patient for patient, _ in measured})
+    found = sum(int(m.false_positive_components) for _, m in measured)
+    return found / len({patient for patient, _ in measured})
 
 
 def _bounds(name: str, interval: ConfidenceInterval | None) -> dict[str, float | None]:
