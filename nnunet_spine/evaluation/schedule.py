@@ -168,7 +168,7 @@ def _read_fold(folder: Path, trainer: str | None, plans: str | None) -> FoldTrai
     own = ours.get("step") == "train"
     if not number.isdecimal() or not (own or theirs):
         return None
-    parameters = ours["parameters"] if own else {}
+    parameters = ours.get("parameters", {}) if own else {}
     return FoldTraining(
         fold=int(number),
         trainer=parameters.get("trainer", trainer),
