@@ -121,7 +121,7 @@ def _too_few(differing: int, how: str, comparisons: int) -> str:
     if min(1.0, 2.0 ** (1 - differing)) * comparisons < LEVEL:
         return ""
     patients = "1 patient" if differing == 1 else f"{differing or 'no'} patients"
-    return f"only {patients} {how}, too few for any test to show one" if differing else f"{patients} {how}"
+    return f"only {patients} {how}, too few for any evidence" if differing else f"{patients} {how}"
 
 
 def _tail(reason: str, schedules: Schedules) -> str:

@@ -41,7 +41,7 @@ def test_holms_p_decides():
 
 def test_too_few_patients_for_any_evidence_are_said():
     # Five that differ give 2 / 2^5 = .0625 at the least; six give .031, but not after Holm over two.
-    assert "only 5 patients differ in Dice, too few for any test" in dice_verdict(
+    assert "only 5 patients differ in Dice, too few for any evidence" in dice_verdict(
         replace(TESTS, equal_patients=53), FULL
     )
     assert "too few" not in dice_verdict(replace(TESTS, equal_patients=52), FULL)
