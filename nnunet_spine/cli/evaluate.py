@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.cases import read_cases, read_splits
     from nnunet_spine.cli.console import print_json, progress_bar
     from nnunet_spine.evaluation.evaluate import evaluate
-    from nnunet_spine.evaluation.output import hash_masks, write_evaluation
+    from nnunet_spine.evaluation.output import evaluation_content, hash_masks, write_evaluation
+    from nnunet_spine.evaluation.schedule import TRAINING_KEY, recorded_training
     from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest, recorded_departures
 
@@ -73,12 +74,16 @@ def run(arguments: argparse.Namespace) -> int:
     tables = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
     inputs = {name: sha256(path) for name, path in tables.items()}
     inputs |= hash_masks(arguments.reference, arguments.predictions, folds)
-    parameters = {"criterion": evaluation.criterion.value, "tools": dict(evaluation.tools)}
+    parameters = {
+        "criterion": evaluation.criterion.value,
+        "tools": dict(evaluation.tools),
+        TRAINING_KEY: recorded_training(arguments.predictions),
+    }
     different = recorded_departures(arguments.predictions)
     manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
     write_evaluation(arguments.output, evaluation, manifest)
     if arguments.json:
-        print_json(evaluation.to_json())
+        print_json(evaluation_content(evaluation))
     else:
         print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
     return _report(evaluation)
@@ -87,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
 def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) -> None:
     """Print the source deck's table with our figures, and the published one beside it where that is wanted."""
     from nnunet_spine.cli.console import format_table, print_paragraph
-    from nnunet_spine.evaluation import tables
+    from nnunet_spine.evaluation import source_deck, tables
+    from nnunet_spine.evaluation.summary import summarise
 
     print(format_table(tables.HEADER, tables.table_rows(evaluation)))
     print()
@@ -95,9 +101,14 @@ def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) 
     if specificity := tables.specificity_note(evaluation):
         print_paragraph(specificity)
     print_paragraph(tables.definitions(evaluation.criterion))
+    print_paragraph(source_deck.average_sensitivity_note())
+    print()
+    summary = summarise(evaluation)
+    print(format_table(tables.SUMMARY_HEADER, tables.summary_rows(summary)))
+    print()
+    for note in tables.summary_notes(summary):
+        print_paragraph(note)
     if with_source_deck:
-        from nnunet_spine.evaluation import source_deck
-
         print()
         print(format_table(source_deck.BESIDE_HEADER, source_deck.rows_beside(evaluation)))
         print()

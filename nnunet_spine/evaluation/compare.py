@@ -1,59 +1,40 @@
-"""Models side by side: the same cases in the same folds, paired per case."""
+"""Models side by side: the same cases in the same folds, tested patient by patient."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
 
-import numpy as np
-
 from nnunet_spine.errors import BadInput
+from nnunet_spine.evaluation.methods import MethodTests, check_seeds, compare_methods, group_methods
+from nnunet_spine.evaluation.model_tests import ModelTests, adjusted, compare_patients
 from nnunet_spine.evaluation.output import write_together
-from nnunet_spine.evaluation.results import CaseResult, Evaluation, name_some, read_evaluation
+from nnunet_spine.evaluation.pairing import PairedSummary, difference, first_difference, pairs_of, summarise_pairs
+from nnunet_spine.evaluation.results import Evaluation, read_evaluation
+from nnunet_spine.evaluation.schedule import Schedules, Training, schedules_of
+from nnunet_spine.evaluation.verdicts import (
+    ABOUT_MODELS,
+    ABOUT_TESTS,
+    detection_verdict,
+    dice_verdict,
+    method_verdict,
+)
 from nnunet_spine.files import csv_text, json_text
 from nnunet_spine.manifest import MANIFEST_FILE
 
 COMPARISON_FILE = "comparison.json"
 PAIRED_FILE = "paired.csv"
-NO_TEST = "No statistical test was made: the counts and differences describe these cases only."
-VOLUME_TOLERANCE = 1e-6
-"""Relative difference of a reference's volume above which two evaluations did not use one reference."""
-
-
-@dataclass(frozen=True)
-class PairedSummary:
-    """One model against the first, over the cases that both judged.
-
-    Parameters
-    ----------
-    baseline, model
-        Keys of the two models.
-    cases
-        Number of pairs.
-    mean_difference, median_difference
-        Of Dice, model minus baseline; None without a pair.
-    better, equal, worse
-        Cases in which the model's Dice is above, exactly equal to, below the baseline's.
-    detected_by_both, only_baseline, only_model, neither
-        Cases by who detected them.
-    """
-
-    baseline: str
-    model: str
-    cases: int
-    mean_difference: float | None
-    median_difference: float | None
-    better: int
-    equal: int
-    worse: int
-    detected_by_both: int
-    only_baseline: int
-    only_model: int
-    neither: int
+TESTS_FILE = "tests.csv"
+TESTS_COLUMNS = (
+    "of",
+    *dict.fromkeys(f.name for kind in (ModelTests, MethodTests) for f in fields(kind)),
+    "verdict",
+    "detection_verdict",
+)
 
 
 @dataclass(frozen=True)
@@ -66,10 +47,16 @@ class Comparison:
         Evaluation by label, the baseline first.
     notes
         Caveats to show on top.
+    trainings
+        What is recorded of each model's training, by label.
+    methods
+        Labels of the models by method, each model being a seed; empty where models are compared as they are.
     """
 
     models: Mapping[str, Evaluation]
     notes: tuple[str, ...] = ()
+    trainings: Mapping[str, Training] = field(default_factory=dict)
+    methods: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def keys(self) -> dict[str, str]:
@@ -78,12 +65,48 @@ class Comparison:
 
     @property
     def paired(self) -> tuple[PairedSummary, ...]:
-        """Each other model against the baseline."""
+        """Counts and differences of each other model against the baseline, case by case."""
         (first, baseline), *others = self.models.items()
         return tuple(
-            summarise_pairs(_pairs(baseline, model), baseline=self.keys[first], model=self.keys[label])
+            summarise_pairs(pairs_of(baseline, model), baseline=self.keys[first], model=self.keys[label])
             for label, model in others
         )
+
+    @cached_property
+    def tests(self) -> tuple[ModelTests, ...]:
+        """Tests of each other model against the baseline, patient by patient."""
+        (first, baseline), *others = self.models.items()
+        return adjusted(
+            [
+                compare_patients(pairs_of(baseline, model), baseline=self.keys[first], model=self.keys[label])
+                for label, model in others
+            ]
+        )
+
+    @cached_property
+    def method_tests(self) -> tuple[MethodTests, ...]:
+        """Tests of each other method against the first; empty without methods."""
+        return compare_methods(self.methods, self.models) if self.methods else ()
+
+    @property
+    def schedules(self) -> Schedules:
+        """Whether this is a full-schedule or an equal-cost comparison."""
+        trainings = {self.keys[label]: self.trainings.get(label, ()) for label in self.models}
+        return schedules_of(trainings, next(iter(self.models.values())).fold_numbers)
+
+    @property
+    def verdicts(self) -> tuple[str, ...]:
+        """A sentence for each test, those on methods first."""
+        on_models = [
+            v for t in self.tests for v in (dice_verdict(t, self.schedules), detection_verdict(t, self.schedules))
+        ]
+        return (*[method_verdict(t, self.schedules) for t in self.method_tests], *on_models)
+
+    @property
+    def explanations(self) -> tuple[str, ...]:
+        """How the verdicts are to be read."""
+        mode = f"Mode: {self.schedules.mode}. {self.schedules.explanation}"
+        return (mode, ABOUT_TESTS, ABOUT_MODELS)
 
     def rows(self) -> list[dict[str, Any]]:
         """Rows of paired.csv, a row for each case; differences are model minus baseline."""
@@ -93,25 +116,53 @@ class Comparison:
             row: dict[str, Any] = {name: getattr(results[0], name) for name in ("case", "patient", "fold")}
             by_key = dict(zip(keys, results, strict=True))
             row |= {f"dice_{key}": result.dice for key, result in by_key.items()}
-            row |= {f"difference_{key}_minus_A": _difference(results[0], by_key[key]) for key in keys[1:]}
+            row |= {f"difference_{key}_minus_A": difference(results[0], by_key[key]) for key in keys[1:]}
             row |= {f"detected_{key}": result.detected for key, result in by_key.items()}
             rows.append(row)
         return rows
 
+    def test_rows(self) -> list[dict[str, Any]]:
+        """Rows of tests.csv, a row for each comparison of models and of methods."""
+        on_models = [
+            {
+                "of": "models",
+                **asdict(test),
+                "verdict": dice_verdict(test, self.schedules),
+                "detection_verdict": detection_verdict(test, self.schedules),
+            }
+            for test in self.tests
+        ]
+        on_methods = [
+            {"of": "methods", **asdict(test), "verdict": method_verdict(test, self.schedules)}
+            for test in self.method_tests
+        ]
+        return [*on_methods, *on_models]
+
     def to_json(self) -> dict[str, Any]:
         """Content of comparison.json."""
         return {
-            "notes": [*self.notes, NO_TEST],
+            "notes": list(self.notes),
+            "mode": self.schedules.mode.value,
+            "verdicts": list(self.verdicts),
+            "explanations": list(self.explanations),
             "models": [
                 {"key": self.keys[label], "label": label, **_without_cases(model)}
                 for label, model in self.models.items()
             ],
+            "methods": {name: [self.keys[label] for label in labels] for name, labels in self.methods.items()},
+            "tests": self.test_rows(),
             "paired": [asdict(summary) for summary in self.paired],
             "cases": self.rows(),
         }
 
 
-def compare(models: Mapping[str, Evaluation], *, notes: Sequence[str] = ()) -> Comparison:
+def compare(
+    models: Mapping[str, Evaluation],
+    *,
+    notes: Sequence[str] = (),
+    trainings: Mapping[str, Training] | None = None,
+    methods: Sequence[str] | None = None,
+) -> Comparison:
     """Set models side by side.
 
     Parameters
@@ -120,50 +171,33 @@ def compare(models: Mapping[str, Evaluation], *, notes: Sequence[str] = ()) -> C
         Two or more evaluations by label; the first is the baseline.
     notes
         Caveats to pass through, such as "far from trained: no conclusion".
+    trainings
+        What is recorded of each model's training, by label; see `nnunet_spine.evaluation.schedule.training_of`.
+    methods
+        Name of each model's method; models of one name are its seeds. None compares the models alone.
 
     Raises
     ------
     BadInput
-        Where there are fewer than two models or more than 26, or they were not judged on the same cases, folds,
-        patients, references and criterion.
+        Where there are fewer than two models or more than 26, they were not judged on the same cases, folds, patients,
+        references and criterion, or the methods do not fit them.
     """
     if not 2 <= len(models) <= len(ascii_uppercase):
         raise BadInput(f"{len(models)} evaluations were given. Give from 2 to {len(ascii_uppercase)}.")
     (first, baseline), *others = models.items()
     for label, model in others:
-        difference = _first_difference(baseline, model)
-        if difference:
+        if reason := first_difference(baseline, model):
             raise BadInput(
-                f"{label} cannot be compared with {first}: {difference}. Evaluate both on the same references, splits "
+                f"{label} cannot be compared with {first}: {reason}. Evaluate both on the same references, splits "
                 "and table of cases."
             )
-    return Comparison(models, tuple(notes))
-
-
-def summarise_pairs(
-    pairs: Sequence[tuple[CaseResult, CaseResult]], *, baseline: str = "A", model: str = "B"
-) -> PairedSummary:
-    """Differences and counts of pairs (baseline, model), each with a Dice."""
-    differences = np.array([d for a, b in pairs if (d := _difference(a, b)) is not None])
-    detected = [(bool(a.detected), bool(b.detected)) for a, b in pairs]
-    return PairedSummary(
-        baseline=baseline,
-        model=model,
-        cases=len(pairs),
-        mean_difference=float(differences.mean()) if differences.size else None,
-        median_difference=float(np.median(differences)) if differences.size else None,
-        better=int((differences > 0).sum()),
-        equal=int((differences == 0).sum()),
-        worse=int((differences < 0).sum()),
-        detected_by_both=detected.count((True, True)),
-        only_baseline=detected.count((True, False)),
-        only_model=detected.count((False, True)),
-        neither=detected.count((False, False)),
-    )
+    groups = group_methods(methods, list(models)) if methods else {}
+    check_seeds(groups, trainings or {})
+    return Comparison(models, tuple(notes), dict(trainings or {}), groups)
 
 
 def write_comparison(folder: Path, comparison: Comparison, manifest: Mapping[str, Any]) -> None:
-    """Write comparison.json, paired.csv and manifest.json.
+    """Write comparison.json, tests.csv, paired.csv and manifest.json.
 
     Parameters
     ----------
@@ -180,46 +214,11 @@ def write_comparison(folder: Path, comparison: Comparison, manifest: Mapping[str
         folder,
         {
             PAIRED_FILE: csv_text(columns, rows),
+            TESTS_FILE: csv_text(TESTS_COLUMNS, comparison.test_rows()),
             MANIFEST_FILE: json_text(manifest),
             COMPARISON_FILE: json_text(comparison.to_json()),
         },
     )
-
-
-def _pairs(baseline: Evaluation, model: Evaluation) -> list[tuple[CaseResult, CaseResult]]:
-    both = zip(baseline.results, model.results, strict=True)
-    return [(a, b) for a, b in both if a.dice is not None and b.dice is not None]
-
-
-def _difference(a: CaseResult, b: CaseResult) -> float | None:
-    return None if a.dice is None or b.dice is None else b.dice - a.dice
-
-
-def _without_cases(evaluation: Evaluation) -> dict[str, Any]:
-    return {key: value for key, value in evaluation.to_json().items() if key != "cases"}
-
-
-def _first_difference(a: Evaluation, b: Evaluation) -> str:
-    """What keeps two evaluations from being paired, or ""."""
-    if a.fold_numbers != b.fold_numbers:
-        return f"their folds are {list(a.fold_numbers)} and {list(b.fold_numbers)}"
-    if a.criterion.value != b.criterion.value:
-        return f"their criteria are {a.criterion} and {b.criterion}"
-    ours, theirs = ({r.case: r for r in e.results} for e in (a, b))
-    if only := sorted(set(ours) ^ set(theirs)):
-        return f"only one of them has the cases {name_some(only)}"
-    checks = {
-        "differ in fold": [c for c in ours if ours[c].fold != theirs[c].fold],
-        "differ in patient": [c for c in ours if ours[c].patient != theirs[c].patient],
-        "had different references": [c for c in ours if not _same_reference(ours[c], theirs[c])],
-    }
-    return "; ".join(f"these cases {what}: {name_some(cases)}" for what, cases in checks.items() if cases)
-
-
-def _same_reference(a: CaseResult, b: CaseResult) -> bool:
-    if a.reference_volume_ml is None or b.reference_volume_ml is None:
-        return a.reference is b.reference
-    return math.isclose(a.reference_volume_ml, b.reference_volume_ml, rel_tol=VOLUME_TOLERANCE)
 
 
 def label_models(paths: Sequence[Path], labels: Sequence[str] | None = None) -> dict[str, Evaluation]:
@@ -243,3 +242,7 @@ def label_models(paths: Sequence[Path], labels: Sequence[str] | None = None) -> 
     if len(set(names)) != len(names):
         raise BadInput(f"The labels are {', '.join(names)}. Give a different one to each model by --labels.")
     return {name: read_evaluation(path) for name, path in zip(names, paths, strict=True)}
+
+
+def _without_cases(evaluation: Evaluation) -> dict[str, Any]:
+    return {key: value for key, value in evaluation.to_json().items() if key != "cases"}

@@ -14,11 +14,13 @@ from nnunet_spine.errors import NotWritable
 from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
 from nnunet_spine.evaluation.measures import MEASURE_COLUMNS
 from nnunet_spine.evaluation.results import EVALUATION_FILE, CaseResult, Evaluation, Figures, Group
+from nnunet_spine.evaluation.summary import summarise
 from nnunet_spine.files import csv_text, json_text, make_folder, sha256
 from nnunet_spine.manifest import MANIFEST_FILE
 
 PER_CASE_FILE = "per_case.csv"
 PER_FOLD_FILE = "per_fold.csv"
+SUMMARY_FILE = "summary.csv"
 
 PER_CASE_COLUMNS = (*[f.name for f in fields(CaseResult) if f.name != "measures"], "missing", *MEASURE_COLUMNS)
 _COUNTS = tuple(f.name for f in fields(Group) if f.name != "figures")
@@ -75,8 +77,13 @@ def hash_masks(reference: Path, predictions: Path, folds: Sequence[Fold]) -> dic
     return {f"{role}/{case}": sha256(path) for role, paths in roles.items() for case, path in sorted(paths.items())}
 
 
+def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:
+    """Content of evaluation.json: the evaluation, and what is computed from it."""
+    return {**evaluation.to_json(), "summary": summarise(evaluation).to_json()}
+
+
 def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str, Any]) -> None:
-    """Write evaluation.json, per_case.csv, per_fold.csv and manifest.json.
+    """Write evaluation.json, per_case.csv, per_fold.csv, summary.csv and manifest.json.
 
     Parameters
     ----------
@@ -87,7 +94,8 @@ def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str
     manifest
         From `nnunet_spine.manifest.make_manifest`.
     """
-    content = evaluation.to_json()
+    summary = summarise(evaluation).rows()
+    content = evaluation_content(evaluation)
     average = content["average"]
     rows = [
         *content["folds"],
@@ -98,6 +106,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str
         folder,
         {
             PER_CASE_FILE: csv_text(PER_CASE_COLUMNS, content["cases"]),
+            SUMMARY_FILE: csv_text(list(summary[0]), summary),
             PER_FOLD_FILE: csv_text(PER_FOLD_COLUMNS, rows),
             MANIFEST_FILE: json_text(manifest),
             EVALUATION_FILE: json_text(content),

@@ -302,3 +302,11 @@ def footnotes() -> list[str]:
         *[f"* {item.describe()}" for item in inconsistencies()],
         ONE_DECIMAL_REMARK,
     ]
+
+
+def average_sensitivity_note() -> str:
+    """Why the published average sensitivity is not what the published folds give."""
+    items = inconsistencies()
+    item = next(i for i in items if (i.row, i.column) == (AVERAGE.name, Column.SENSITIVITY))
+    readings = ", ".join(f"{interval.describe(1)} % ({name})" for name, interval in item.readings)
+    return f"The source deck's average sensitivity of {item.printed} % is not reproduced; its folds give {readings}."

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
-from nnunet_spine.evaluation.compare import Comparison, PairedSummary
+from nnunet_spine.evaluation.compare import Comparison
+from nnunet_spine.evaluation.intervals import ConfidenceInterval
+from nnunet_spine.evaluation.methods import MethodTests
+from nnunet_spine.evaluation.model_tests import ModelTests
+from nnunet_spine.evaluation.pairing import PairedSummary
 from nnunet_spine.evaluation.results import Evaluation, Figures, Group
+from nnunet_spine.evaluation.summary import GroupSummary, Proportion, Summary
+from nnunet_spine.evaluation.verdicts import interval_text, p_text
 from nnunet_spine.protocol import PROTOCOL, Criterion
 
 UNDEFINED = "-"
@@ -119,3 +125,93 @@ def paired_table(summary: PairedSummary) -> tuple[tuple[str, str], list[tuple[st
         ("detected by neither", str(summary.neither)),
     ]
     return (f"paired, {b} minus {a}", ""), rows
+
+
+def tests_table(tests: ModelTests) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """Header and rows of the tests of two models."""
+    a, b = tests.baseline, tests.model
+    rows = [
+        ("patients (without a difference)", f"{tests.patients} ({tests.equal_patients})"),
+        ("median difference of Dice (Hodges-Lehmann)", signed(tests.median_difference)),
+        ("its interval", interval_text(tests.median_difference_low, tests.median_difference_high)),
+        ("effect size (rank-biserial, -1 to 1)", f"{tests.rank_biserial:+.2f}"),
+        ("Wilcoxon on Dice", _p_cell(tests.wilcoxon_p, tests.wilcoxon_p_holm, tests.comparisons)),
+        (f"detected by both / {a} only / {b} only / neither", _detection_cell(tests)),
+        ("McNemar on detection", _p_cell(tests.mcnemar_p, tests.mcnemar_p_holm, tests.comparisons)),
+    ]
+    return (f"by patient, {b} minus {a}", ""), rows
+
+
+def methods_table(tests: MethodTests) -> tuple[tuple[str, str], list[tuple[str, str]]]:
+    """Header and rows of the tests of two methods."""
+    p = UNDEFINED if tests.p is None or tests.p_holm is None else _p_cell(tests.p, tests.p_holm, tests.comparisons)
+    rows = [
+        ("patients", str(tests.patients)),
+        ("seeds", f"{tests.method_seeds} and {tests.baseline_seeds}"),
+        ("mean difference of Dice", signed(tests.mean_difference)),
+        (
+            "its interval, by the spread between seeds",
+            interval_text(tests.mean_difference_low, tests.mean_difference_high),
+        ),
+        ("SD between seeds of one method", UNDEFINED if tests.seed_sd is None else f"{tests.seed_sd:.3f}"),
+        ("over patients (Wilcoxon)", p_text(tests.patients_p)),
+        ("over seeds (Student's t)", UNDEFINED if tests.seeds_p is None else p_text(tests.seeds_p)),
+        ("both", p),
+    ]
+    return (f"methods, {tests.method} minus {tests.baseline}", ""), rows
+
+
+def _p_cell(p: float, adjusted: float, comparisons: int) -> str:
+    return p_text(p) + (f", after Holm {p_text(adjusted)}" if comparisons > 1 else "")
+
+
+def _detection_cell(tests: ModelTests) -> str:
+    return f"{tests.detected_by_both} / {tests.only_baseline} / {tests.only_model} / {tests.neither}"
+
+
+SUMMARY_HEADER = ("", "n", "Dice (95 %)", "SD", "median (quartiles)", "sens. % (95 %)", "FP")
+"""Columns of the summary; n is patients, FP false-positive components per patient."""
+
+
+def summary_rows(summary: Summary) -> list[tuple[str, ...]]:
+    """Rows of the summary: each fold, then all together."""
+    return [(name, *_summary_cells(group)) for name, group in summary.groups.items()]
+
+
+def summary_notes(summary: Summary) -> list[str]:
+    """Specificity where there are patients without a tumor, then what the figures mean."""
+    specificity = summary.pooled.specificity
+    counted = rate(specificity.count, specificity.total)
+    found = f"Specificity, over patients without a tumor: {counted}, 95 % {_percents(specificity)}."
+    return [*([found] if specificity.total else []), *summary.notes]
+
+
+def _summary_cells(group: GroupSummary) -> tuple[str, ...]:
+    dice, false_positives = group.dice, group.false_positives_per_patient
+    return (
+        str(group.patients),
+        _with_bounds(dice.mean, dice.interval),
+        UNDEFINED if dice.sd is None else f"{dice.sd:.2f}",
+        _with_bounds(dice.median, _quartiles(group)),
+        UNDEFINED
+        if group.sensitivity.rate is None
+        else f"{100 * group.sensitivity.rate:.0f} ({_percents(group.sensitivity)})",
+        UNDEFINED if false_positives is None else f"{false_positives:.1f}",
+    )
+
+
+def _quartiles(group: GroupSummary) -> ConfidenceInterval | None:
+    lower, upper = group.dice.lower_quartile, group.dice.upper_quartile
+    return None if lower is None or upper is None else ConfidenceInterval(lower, upper)
+
+
+def _with_bounds(value: float | None, bounds: ConfidenceInterval | None) -> str:
+    """As "0.35 (0.22-0.48)", with a dash for what is not defined."""
+    if value is None:
+        return UNDEFINED
+    return f"{value:.2f} ({f'{bounds.low:.2f}-{bounds.high:.2f}' if bounds else UNDEFINED})"
+
+
+def _percents(proportion: Proportion) -> str:
+    interval = proportion.interval
+    return f"{100 * interval.low:.0f}-{100 * interval.high:.0f}" if interval else UNDEFINED

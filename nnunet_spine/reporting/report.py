@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation import source_deck, tables
-from nnunet_spine.evaluation.compare import NO_TEST, Comparison
+from nnunet_spine.evaluation.compare import Comparison
 from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
 from nnunet_spine.files import write_text
@@ -133,7 +133,7 @@ def _model_content(key: str, model: ReportModel, departures: Sequence[str] | Non
 
 def _comparison_content(comparison: Comparison) -> dict[str, Any]:
     return {
-        "notes": [*comparison.notes, NO_TEST],
+        "notes": [*comparison.notes, *comparison.verdicts, *comparison.explanations],
         "header": tables.COMPARISON_HEADER,
         "rows": tables.comparison_rows(comparison),
         "paired": [tables.paired_table(summary) for summary in comparison.paired],

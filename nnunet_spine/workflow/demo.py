@@ -16,6 +16,7 @@ from nnunet_spine.dataset_conversion.convert import convert
 from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation.compare import Comparison, compare, write_comparison
 from nnunet_spine.evaluation.results import EVALUATION_FILE, Evaluation
+from nnunet_spine.evaluation.schedule import training_of
 from nnunet_spine.files import make_folder, sha256
 from nnunet_spine.manifest import make_manifest, recorded_departures
 from nnunet_spine.nnunet.environment import DEFAULT_TRAINER, PLANS_NAME, Workspace, allocated_cpus
@@ -128,7 +129,8 @@ def run_demo(settings: DemoSettings, step: StepProgress) -> DemoResult:
         with step(f"evaluate {label}") as progress:
             evaluations[label] = ensure_evaluation(study, model, label, progress)
     notes = _notes(settings)
-    comparison = compare(evaluations, notes=notes)
+    trainings = {label: training_of(study.output / label) for label in models}
+    comparison = compare(evaluations, notes=notes, trainings=trainings)
     inputs = {label: sha256(study.output / label / EVALUATION_FILE) for label in models}
     write_comparison(
         study.output / "comparison", comparison, make_manifest("compare", parameters={"notes": notes}, inputs=inputs)

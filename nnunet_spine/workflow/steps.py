@@ -19,6 +19,7 @@ from nnunet_spine.errors import MissingDependency, WorkFailed
 from nnunet_spine.evaluation.evaluate import evaluate
 from nnunet_spine.evaluation.output import hash_masks, write_evaluation
 from nnunet_spine.evaluation.results import EVALUATION_FILE, Evaluation, read_evaluation
+from nnunet_spine.evaluation.schedule import TRAINING_KEY, recorded_training
 from nnunet_spine.files import make_folder, read_json, sha256
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures
 from nnunet_spine.nnunet.environment import CONFIGURATION, Workspace, allocated_cpus
@@ -140,7 +141,12 @@ def ensure_evaluation(study: Study, model: Model, label: str, progress: Progress
     if _made_from(folder, inputs) and (folder / EVALUATION_FILE).is_file():
         return read_evaluation(folder)
     evaluation = evaluate(references, predictions, folds, cases=read_cases(study.raw / CASES_FILE), progress=progress)
-    parameters = {"criterion": evaluation.criterion.value, "trainer": model.trainer, "plans": model.plans_name}
+    parameters = {
+        "criterion": evaluation.criterion.value,
+        "trainer": model.trainer,
+        "plans": model.plans_name,
+        TRAINING_KEY: recorded_training(predictions),
+    }
     different = recorded_departures(predictions)
     manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
     write_evaluation(folder, evaluation, manifest)

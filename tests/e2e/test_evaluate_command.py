@@ -68,7 +68,13 @@ def test_evaluate_prints_the_source_decks_table(source_deck_cohort, capsys):
 def test_evaluate_writes_complete_outputs(source_deck_cohort):
     run_evaluate(source_deck_cohort)
     out = source_deck_cohort.root / "out"
-    assert sorted(p.name for p in out.iterdir()) == ["evaluation.json", "manifest.json", "per_case.csv", "per_fold.csv"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "evaluation.json",
+        "manifest.json",
+        "per_case.csv",
+        "per_fold.csv",
+        "summary.csv",
+    ]
     content = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert [f["detected"] for f in content["folds"]] == [11, 12, 8, 8]
     with SOURCE_DECK_DICE.open(encoding="utf-8") as stream:
@@ -80,7 +86,7 @@ def test_evaluate_writes_complete_outputs(source_deck_cohort):
 
 
 def test_evaluate_twice_gives_equal_bytes(source_deck_cohort):
-    names = ("evaluation.json", "per_case.csv", "per_fold.csv")
+    names = ("evaluation.json", "per_case.csv", "per_fold.csv", "summary.csv")
     run_evaluate(source_deck_cohort)
     first = [(source_deck_cohort.root / "out" / name).read_bytes() for name in names]
     run_evaluate(source_deck_cohort)
@@ -209,19 +215,23 @@ def two_models(cohort) -> list[Path]:
     return [cohort.root / "ours" / "evaluation.json", cohort.root / "theirs"]
 
 
-def test_compare_prints_both_models_and_says_that_nothing_was_tested(cohort, capsys):
+def test_compare_prints_both_models_and_a_verdict(cohort, capsys):
     paths = two_models(cohort)
     capsys.readouterr()
     assert run(compare, *paths, "--output", cohort.root / "both", "--note", "far from trained: no conclusion") == 0
     text = capsys.readouterr().out
     assert text.startswith("Note: far from trained: no conclusion\nA = ours\nB = theirs\n")
     assert re.search(r"B better / equal / worse +1 / 0 / 2", text)  # 0.0, 0.3, 0.6 against 0.2
-    assert "No statistical test was made" in text
+    last = " ".join(text.rpartition("Verdict: B against A, Dice: ")[2].split())
+    assert last.startswith(
+        "no evidence of a difference between these trained models (n = 3, p = .75, median difference "
+    )
     assert max(len(line) for line in text.splitlines()) <= 80
     assert sorted(p.name for p in (cohort.root / "both").iterdir()) == [
         "comparison.json",
         "manifest.json",
         "paired.csv",
+        "tests.csv",
     ]
 
 
@@ -245,6 +255,81 @@ def test_what_a_model_departs_in_goes_from_its_folds_to_the_comparison(cohort, c
     )
     content = json.loads((cohort.root / "both" / "comparison.json").read_text(encoding="utf-8"))
     assert f"Note: {content['notes'][0]}" == note
+
+
+def trained_model(cohort, name: str, epochs: int, seed: int, hundredths: int) -> Path:
+    """Evaluation of a model whose folds record a training by this package."""
+    model = cohort.root / f"nnUNetTrainerSpine__{name}__3d_fullres"
+    for fold, cases in cohort.folds.items():
+        folder = model / f"fold_{fold}"
+        parameters = {"trainer": "nnUNetTrainerSpine", "plans": "P", "epochs": epochs, "batch_size": 2, "seed": seed}
+        manifest = {"step": "train", "departures": [], "parameters": parameters}
+        for case in cases:
+            cohort.predict(case, hundredths, folder / "validation")
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    run_evaluate(cohort, predictions=model, output=name)
+    return cohort.root / name
+
+
+def test_models_of_other_schedules_are_named_mixed_and_refused_where_one_mode_is_asked_for(cohort, capsys):
+    for number in range(3):
+        cohort.add(f"case_{number}", number % 2, 50)
+    full, short = trained_model(cohort, "full", 400, 0, 40), trained_model(cohort, "short", 2, 0, 30)
+    again = trained_model(cohort, "again", 400, 1, 45)
+    capsys.readouterr()
+    output = ["--output", cohort.root / "both"]
+    assert run(compare, full, short, *output, "--mode", "full-schedule") == 2
+    assert "This is no full-schedule comparison, but mixed" in capsys.readouterr().err
+    assert not (cohort.root / "both").exists()
+    assert run(compare, full, short, *output) == 0
+    printed = capsys.readouterr()
+    assert "Mode: mixed." in printed.out
+    assert "warning: The models were trained on different schedules" in printed.err
+    assert run(compare, full, again, *output, "--mode", "full-schedule") == 0
+    assert json.loads((cohort.root / "both" / "manifest.json").read_text())["parameters"]["mode"] == "full-schedule"
+
+
+def test_methods_are_compared_over_their_seeds(cohort, capsys):
+    for number in range(4):
+        cohort.add(f"case_{number}", number % 2, 50)
+    seeds = [trained_model(cohort, f"x{k}", 400, k, 40 + k) for k in range(3)]
+    seeds += [trained_model(cohort, f"y{k}", 400, k, 60 + k) for k in range(3)]
+    capsys.readouterr()
+    arguments = [*seeds, "--methods", *"xxxyyy", "--output", cohort.root / "both"]
+    assert run(compare, *arguments) == 0
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    # All four patients differ by +0.20, and 2 / 2^4 is .125, though the seeds differ by 0.01 only.
+    verdict = (
+        "y against x, as methods: no evidence of a difference (3 and 3 seeds, n = 4, p = .12, mean difference +0.20"
+    )
+    assert f"Verdict: {verdict}" in " ".join(text.split())
+    assert (
+        run(compare, seeds[0], seeds[0].parent / "x0", "--labels", "a", "b", "--methods", "x", "x", *arguments[-2:])
+        == 2
+    )
+
+
+def test_the_summary_follows_the_source_decks_table(source_deck_cohort, capsys):
+    run_evaluate(source_deck_cohort)
+    text = capsys.readouterr().out
+    assert text.index("Average:") < text.index("sens. % (95 %)")
+    assert re.search(r"pooled +58 +0\.32 \(0\.2\d-0\.[34]\d\) +0\.30 .* 67 \(54-79\)", text)
+    assert "average sensitivity of 66.5 % is not reproduced" in " ".join(text.split())
+    with (source_deck_cohort.root / "out" / "summary.csv").open(encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["group"] for row in rows] == ["fold 0", "fold 1", "fold 2", "fold 3", "pooled"]
+    content = json.loads((source_deck_cohort.root / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["summary"]["pooled"]["dice_mean_low"] == float(rows[-1]["dice_mean_low"])
+
+
+def test_evaluate_does_not_import_scipys_statistics():
+    code = (
+        "import sys, nnunet_spine.evaluation.evaluate, nnunet_spine.evaluation.output, "
+        "nnunet_spine.evaluation.source_deck; print('scipy.stats' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
 
 
 def test_compare_prints_json_alone(cohort, capsys):

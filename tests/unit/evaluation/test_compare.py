@@ -5,7 +5,8 @@ from dataclasses import replace
 import pytest
 
 from nnunet_spine.errors import BadInput
-from nnunet_spine.evaluation.compare import compare, label_models, summarise_pairs, write_comparison
+from nnunet_spine.evaluation.compare import compare, label_models, write_comparison
+from nnunet_spine.evaluation.pairing import summarise_pairs
 from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
 from nnunet_spine.evaluation.tables import comparison_rows, paired_table, signed
@@ -79,7 +80,12 @@ def test_one_model_is_no_comparison():
 def test_files(tmp_path):
     comparison = compare({"one": A, "two": B}, notes=["far from trained: no conclusion"])
     write_comparison(tmp_path, comparison, {"step": "compare"})
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["comparison.json", "manifest.json", "paired.csv"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "comparison.json",
+        "manifest.json",
+        "paired.csv",
+        "tests.csv",
+    ]
     with (tmp_path / "paired.csv").open(encoding="utf-8") as stream:
         rows = list(csv.DictReader(stream))
     expected = ["case", "patient", "fold", "dice_A", "dice_B", "difference_B_minus_A", "detected_A", "detected_B"]
@@ -88,7 +94,12 @@ def test_files(tmp_path):
     content = json.loads((tmp_path / "comparison.json").read_text(encoding="utf-8"))
     assert [(m["key"], m["label"]) for m in content["models"]] == [("A", "one"), ("B", "two")]
     assert content["notes"][0] == "far from trained: no conclusion"
-    assert "No statistical test was made" in content["notes"][1]
+    assert content["verdicts"][0].startswith("B against A, Dice: no evidence of a difference")
+    assert (content["mode"], content["tests"][0]["patients"]) == ("unknown", 5)
+    with (tmp_path / "tests.csv").open(encoding="utf-8") as stream:
+        (row,) = csv.DictReader(stream)
+    assert (row["of"], row["verdict"]) == ("models", content["verdicts"][0])
+    assert (row["detected_by_both"], row["only_baseline"], row["only_model"], row["neither"]) == ("2", "1", "1", "1")
 
 
 def test_labels_come_from_the_folders(tmp_path):
@@ -116,3 +127,34 @@ def test_tables():
     assert header[0] == "paired, B minus A"
     assert ("B better / equal / worse", "2 / 2 / 1") in paired
     assert [signed(v) for v in (0.1234, -0.5, 1e-9, -1e-9, None)] == ["+0.123", "-0.500", "0.000", "0.000", "-"]
+
+
+def test_tests_are_by_patient():
+    """Patient p has two cases, whose differences +0.3 and -0.1 make +0.1; that of q is -0.2."""
+
+    def of(*dices: float) -> Evaluation:
+        cases = zip("abc", "ppq", dices, strict=True)
+        return Evaluation(tuple(CaseResult(c, p, 0, d, d > 0, P, P, 1.0, 1.0) for c, p, d in cases), (0,))
+
+    (test,) = compare({"one": of(0.0, 0.5, 0.2), "two": of(0.3, 0.4, 0.0)}).tests
+    assert (test.patients, test.equal_patients) == (2, 0)
+    assert test.median_difference == pytest.approx(-0.05)
+    assert test.rank_biserial == pytest.approx((1 - 2) / 3)
+    assert test.wilcoxon_p == 1.0  # half of the four sums 0, 1, 2, 3 are at most 1
+    assert (test.detected_by_both, test.only_baseline, test.only_model, test.neither) == (1, 1, 0, 0)
+
+
+def test_several_models_are_adjusted_and_methods_come_first():
+    models = {"one": A, "two": B, "three": A}
+    comparison = compare(models, methods=["x", "y", "x"])
+    assert [t.comparisons for t in comparison.tests] == [2, 2]
+    assert comparison.to_json()["methods"] == {"x": ["A", "C"], "y": ["B"]}
+    assert comparison.verdicts[0].startswith("y against x, as methods: no claim (1 and 2 seeds")
+    assert [row["of"] for row in comparison.test_rows()] == ["methods", "models", "models"]
+
+
+def test_models_without_a_judged_case_have_no_tests_but_a_verdict():
+    nothing = evaluation(a=None)
+    comparison = compare({"one": nothing, "two": nothing}, methods=["x", "y"])
+    assert comparison.method_tests == ()
+    assert "nothing can be said" in comparison.verdicts[0]

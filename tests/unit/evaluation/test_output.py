@@ -27,7 +27,13 @@ def rows(path):
 def test_tables_and_json(tmp_path):
     write_evaluation(tmp_path / "new" / "out", EVALUATION, {"step": "evaluate"})
     out = tmp_path / "new" / "out"
-    assert sorted(p.name for p in out.iterdir()) == ["evaluation.json", "manifest.json", "per_case.csv", "per_fold.csv"]
+    assert sorted(p.name for p in out.iterdir()) == [
+        "evaluation.json",
+        "manifest.json",
+        "per_case.csv",
+        "per_fold.csv",
+        "summary.csv",
+    ]
     assert json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["cases"][1]["missing"] is True
     assert [r["case"] for r in rows(out / "per_case.csv")] == ["a", "b"]
     assert rows(out / "per_case.csv")[1]["prediction_volume_ml"] == ""
@@ -44,7 +50,7 @@ def test_writing_again_replaces_and_leaves_other_files(tmp_path):
     write_evaluation(tmp_path, EVALUATION, {"step": "evaluate"})
     assert (tmp_path / "evaluation.json").read_bytes() == first
     assert (tmp_path / "report.html").read_text(encoding="utf-8") == "kept"
-    assert len(list(tmp_path.iterdir())) == 5
+    assert len(list(tmp_path.iterdir())) == 6
 
 
 def test_nothing_appears_where_one_file_cannot_be_written(tmp_path):

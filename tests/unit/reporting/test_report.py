@@ -66,7 +66,7 @@ def test_table_of_each_model_comes_first_and_matches_its_evaluation(cohort, judg
     # Fold 0 tests case_a (0.40) and case_c (no prediction): mean 0.20, SD 0.20.
     assert '<th scope="row">fold 0</th><td>2</td><td>1/2 (50 %)</td><td>0.20 ± 0.20</td><td>0.40 ± 0.00</td>' in text
     assert "0.18 ± 0.24*" in text
-    assert "No statistical test was made" in text
+    assert "B against A, Dice: no evidence of a difference between these trained models" in text
 
 
 def test_texts_are_escaped_and_notes_and_departures_shown(cohort, judged):
