@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from nnunet_spine.cli.options import add_json
 
 if TYPE_CHECKING:
+    from nnunet_spine.evaluation.insight import Insight
     from nnunet_spine.evaluation.results import Evaluation
 
 
@@ -29,6 +30,11 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--splits", type=Path, required=True, help="nnU-Net's splits_final.json")
     parser.add_argument("--cases", type=Path, help="cases.csv: the patient of each case")
+    parser.add_argument("--images", type=Path, help="folder of CASE_0000.nii.gz, such as imagesTr: how lesions look")
+    parser.add_argument(
+        "--resize-ceiling", type=Path, metavar="CSV", help="PLANS_resize_ceiling.csv, as `plan` writes it"
+    )
+    parser.add_argument("--bias-fields", type=Path, metavar="CSV", help="PLANS_bias_fields.csv, as `plan` writes it")
     parser.add_argument("--output", type=Path, required=True, help="folder for evaluation.json and the tables")
     parser.add_argument(
         "--compare-with-source-deck", action="store_true", help="print the source deck's published table too"
@@ -39,29 +45,82 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write, print."""
+    from dataclasses import replace
+
     from nnunet_spine.cases import read_cases, read_splits
     from nnunet_spine.cli.console import print_json, progress_bar
     from nnunet_spine.evaluation.evaluate import evaluate
+    from nnunet_spine.evaluation.facts import gather, read_planning_tables
+    from nnunet_spine.evaluation.insight import look_into
+    from nnunet_spine.evaluation.masks import locate_predictions
+    from nnunet_spine.evaluation.observation import Observer, images_by_case
     from nnunet_spine.evaluation.output import hash_masks, write_evaluation
     from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest, recorded_departures
 
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
+    planned = read_planning_tables(arguments.resize_ceiling, arguments.bias_fields)
+    images = images_by_case(arguments.images) if arguments.images else None
+    located = locate_predictions(arguments.predictions, {c: f.number for f in folds for c in f.test})
+    observer = Observer(images, located.paths)
     with progress_bar("evaluate", visible=not arguments.json) as progress:
-        evaluation = evaluate(arguments.reference, arguments.predictions, folds, cases=cases, progress=progress)
-    tables = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
-    inputs = {name: sha256(path) for name, path in tables.items()}
-    inputs |= hash_masks(arguments.reference, arguments.predictions, folds)
+        evaluation = evaluate(
+            arguments.reference, arguments.predictions, folds, cases=cases, progress=progress, witness=observer
+        )
+    evaluation = replace(evaluation, problems=(*evaluation.problems, *observer.problems()))
+    insight = look_into(
+        gather(evaluation, observer.seen, folds, cases=cases, planned=planned), with_images=images is not None
+    )
+    further = insight.to_json()
+    tables = {
+        "splits": arguments.splits,
+        "cases": arguments.cases,
+        "resize_ceiling": arguments.resize_ceiling,
+        "bias_fields": arguments.bias_fields,
+    }
+    inputs = {name: sha256(path) for name, path in tables.items() if path}
+    inputs |= hash_masks(arguments.reference, arguments.predictions, folds, images)
     parameters = {"criterion": evaluation.criterion.value}
     different = recorded_departures(arguments.predictions)
     manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
-    write_evaluation(arguments.output, evaluation, manifest)
+    write_evaluation(arguments.output, evaluation, manifest, more=further, more_files=insight.csv_files())
     if arguments.json:
-        print_json(evaluation.to_json())
+        print_json(evaluation.to_json() | further)
     else:
         print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
+        print_insight(insight)
     return _report(evaluation)
+
+
+WORST_PRINTED = 10
+
+
+def print_insight(insight: Insight) -> None:
+    """Print strata, the worst cases with their reasons, and calibration where probabilities were saved."""
+    from nnunet_spine.cli.console import format_table, print_paragraph
+    from nnunet_spine.evaluation import calibration, strata, worst_cases
+
+    print()
+    print(format_table(strata.TABLE_HEADER, insight.strata.table_rows()))
+    print()
+    for remark in insight.strata.remarks():
+        print_paragraph(remark)
+    worst = insight.worst_cases
+    print()
+    print_paragraph(worst.heading())
+    for case in worst.cases[:WORST_PRINTED]:
+        print_paragraph(f"- {worst.describe(case)}")
+    if len(worst.cases) > WORST_PRINTED:
+        print_paragraph(f"{len(worst.cases) - WORST_PRINTED} more stand in {worst_cases.WORST_CASES_FILE}.")
+    print()
+    print(format_table(worst_cases.FREQUENCY_HEADER, worst.frequency_rows()))
+    if insight.calibration.cases:
+        print()
+        print(format_table(calibration.BIN_HEADER, insight.calibration.table_rows()))
+        print()
+        for sentence in insight.calibration.sentences():
+            print_paragraph(sentence)
 
 
 def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) -> None:

@@ -1,0 +1,61 @@
+"""How far an image reaches, and whether it cuts a lesion: from the grid and the mask alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from nnunet_spine.evaluation.metrics import Mask
+from nnunet_spine.images import Geometry
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Reach of a grid along the directions of the body, in mm."""
+
+    head_to_foot_mm: float
+    front_to_back_mm: float
+    side_to_side_mm: float
+
+
+def extent_of(geometry: Geometry) -> Extent:
+    """Reach of a grid: for each direction of the body, that of the grid's axis nearest to it.
+
+    Parameters
+    ----------
+    geometry
+        Any grid; an oblique one is measured along its own axes.
+    """
+    along = np.abs(np.reshape(geometry.direction, (3, 3))).argmax(axis=1)
+    reach = np.asarray(geometry.size_xyz) * np.asarray(geometry.spacing_xyz_mm)
+    side, front, head = (float(reach[axis]) for axis in along)
+    return Extent(head, front, side)
+
+
+def border_voxels(mask: Mask) -> int:
+    """How many voxels of a mask (z, y, x) lie in the outermost layer of its array."""
+    interior = mask[1:-1, 1:-1, 1:-1]
+    return int(np.count_nonzero(mask)) - int(np.count_nonzero(interior))
+
+
+def centroid_distance_mm(reference: Mask, prediction: Mask, spacing_mm: tuple[float, float, float]) -> float | None:
+    """Distance of the centroids of two masks (z, y, x), in mm; None where one is empty.
+
+    Parameters
+    ----------
+    reference, prediction
+        Boolean arrays of one shape.
+    spacing_mm
+        Spacing (z, y, x), in mm.
+    """
+    if not reference.any() or not prediction.any():
+        return None
+    gap = [np.mean(a) - np.mean(b) for a, b in zip(np.nonzero(reference), np.nonzero(prediction), strict=True)]
+    return float(np.linalg.norm(np.multiply(gap, spacing_mm)))
+
+
+def half_length_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> float:
+    """Half of the longest side of the box around a mask (z, y, x) that is not empty, in mm."""
+    voxels = [int(np.ptp(indices)) + 1 for indices in np.nonzero(mask)]
+    return float(np.multiply(voxels, spacing_mm).max()) / 2
