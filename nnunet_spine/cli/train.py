@@ -26,7 +26,7 @@ def add_subparser(subparsers: Any) -> None:
     parser.add_argument(
         "--save-probabilities",
         action="store_true",
-        help="write CASE.npz beside each prediction of a test case, as nnU-Net's --npz does; a trained fold predicts again",
+        help="write CASE.npz beside each prediction of a test case, as nnU-Net's --npz does",
     )
     add_device(parser)
     add_root(parser)
