@@ -18,7 +18,7 @@ from nnunet_spine.evaluation.tables import UNDEFINED, mean_sd, rate
 STRATA_FILE = "strata.csv"
 NEEDS_CASES, NEEDS_IMAGES = "--cases", "--images"
 NOT_JUDGED = f"n < {FEWEST}"
-TABLE_HEADER = ("stratum", "cases", "patients", "sensitivity", "overall Dice", "median")
+TABLE_HEADER = ("stratum", "cases", "patients", "sensitivity", "mean Dice", "median")
 _LONGEST_LEVEL = 24
 
 
@@ -80,7 +80,7 @@ class Stratum:
     def cells(self) -> tuple[str, ...]:
         """Cells of its row below `TABLE_HEADER`."""
         level = self.level if len(self.level) <= _LONGEST_LEVEL else self.level[: _LONGEST_LEVEL - 1] + "…"
-        counts = (f"  {level}", str(self.cases), str(self.patients))
+        counts = (f" {level}", str(self.cases), str(self.patients))
         if not self.judged:
             return (*counts, NOT_JUDGED, UNDEFINED, UNDEFINED)
         median = UNDEFINED if self.dice_median is None else f"{self.dice_median:.2f}"
