@@ -45,15 +45,11 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write, print."""
-    from dataclasses import replace
-
     from nnunet_spine.cases import read_cases, read_splits
     from nnunet_spine.cli.console import print_json, progress_bar
-    from nnunet_spine.evaluation.evaluate import evaluate
-    from nnunet_spine.evaluation.facts import gather, read_planning_tables
-    from nnunet_spine.evaluation.insight import look_into
-    from nnunet_spine.evaluation.masks import locate_predictions
-    from nnunet_spine.evaluation.observation import Observer, images_by_case
+    from nnunet_spine.evaluation.facts import read_planning_tables
+    from nnunet_spine.evaluation.insight import evaluate_with_insight
+    from nnunet_spine.evaluation.observation import images_by_case
     from nnunet_spine.evaluation.output import hash_masks, write_evaluation
     from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest, recorded_departures
@@ -62,24 +58,20 @@ def run(arguments: argparse.Namespace) -> int:
     cases = read_cases(arguments.cases) if arguments.cases else None
     planned = read_planning_tables(arguments.resize_ceiling, arguments.bias_fields)
     images = images_by_case(arguments.images) if arguments.images else None
-    located = locate_predictions(arguments.predictions, {c: f.number for f in folds for c in f.test})
-    observer = Observer(images, located.paths)
     with progress_bar("evaluate", visible=not arguments.json) as progress:
-        evaluation = evaluate(
-            arguments.reference, arguments.predictions, folds, cases=cases, progress=progress, witness=observer
+        evaluation, insight = evaluate_with_insight(
+            arguments.reference,
+            arguments.predictions,
+            folds,
+            cases=cases,
+            images=images,
+            planned=planned,
+            progress=progress,
         )
-    evaluation = replace(evaluation, problems=(*evaluation.problems, *observer.problems()))
-    insight = look_into(
-        gather(evaluation, observer.seen, folds, cases=cases, planned=planned), with_images=images is not None
-    )
     further = insight.to_json()
-    tables = {
-        "splits": arguments.splits,
-        "cases": arguments.cases,
-        "resize_ceiling": arguments.resize_ceiling,
-        "bias_fields": arguments.bias_fields,
-    }
-    inputs = {name: sha256(path) for name, path in tables.items() if path}
+    names = ("splits", "cases", "resize_ceiling", "bias_fields")
+    tables = {name: path for name in names if (path := getattr(arguments, name))}
+    inputs = {name: sha256(path) for name, path in tables.items()}
     inputs |= hash_masks(arguments.reference, arguments.predictions, folds, images)
     parameters = {"criterion": evaluation.criterion.value}
     different = recorded_departures(arguments.predictions)

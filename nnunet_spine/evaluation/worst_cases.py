@@ -27,6 +27,9 @@ LEAST_CEILING = 0.8
 MOST_OF_THE_REST = 0.5
 """A reason that holds for more than this share of the other cases is none."""
 
+MORE_OFTEN = 1.5
+"""Nor is one whose share among the worst is less than this many times that among the rest."""
+
 
 class Cause(StrEnum):
     """What can make a case hard."""
@@ -117,7 +120,8 @@ class Frequency:
             return Weight.NOT_JUDGED
         if self.rest / self.of_rest > MOST_OF_THE_REST:
             return Weight.COMMON
-        more = self.worst / self.of_worst > self.rest / self.of_rest
+        share, of_rest = self.worst / self.of_worst, self.rest / self.of_rest
+        more = share > 0 and share >= MORE_OFTEN * of_rest
         return Weight.MORE_FREQUENT if more else Weight.NOT_MORE_FREQUENT
 
     def to_json(self) -> dict[str, Any]:
@@ -170,8 +174,8 @@ class WorstCases:
         """What the list is."""
         return (
             f"Worst cases: {len(self.cases)} of {self.judged}, those not detected and those of the lowest Dice up to a "
-            "quarter. Reasons are measured; a reason that is as frequent among the rest is not given. They are counts, "
-            "not a test."
+            "quarter. Reasons are measured; one that holds for most of the rest, or not "
+            f"{MORE_OFTEN:g} times as often as there, is not given. These are counts, not a test."
         )
 
     def csv_rows(self) -> list[dict[str, Any]]:

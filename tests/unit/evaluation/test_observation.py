@@ -71,6 +71,7 @@ def test_images_that_are_missing_damaged_or_on_another_grid_are_named(cohort):
 def test_a_folder_without_images_is_refused(cohort):
     with pytest.raises(NotFound, match="no folder"):
         images_by_case(cohort.root / "absent")
+    cohort.add("a", 0, 40)
     with pytest.raises(NotFound, match="CASE_0000.nii.gz"):
         images_by_case(cohort.reference)
 

@@ -65,14 +65,24 @@ def test_a_reason_that_holds_for_most_of_the_rest_is_none(fact):
     assert found.describe(found.cases[0]) == "bad0 (Dice 0.00, not detected): no reason found in what was measured."
 
 
-def test_a_reason_as_frequent_among_the_rest_is_none(fact):
-    facts = [*good(fact, 3, border_voxels=2), *[fact(f"clear{k}", 0.9) for k in range(12)]]
-    facts += [fact("bad0", 0.0, border_voxels=2), *[fact(f"bad{k}", 0.0) for k in range(1, 5)]]
+@pytest.mark.parametrize(
+    ("among_rest", "weight"),
+    [(2, Weight.MORE_FREQUENT), (4, Weight.MORE_FREQUENT), (5, Weight.NOT_MORE_FREQUENT)],
+)
+def test_a_reason_must_hold_half_as_often_again_among_the_worst(fact, among_rest, weight):
+    """2 of 5 is 0.4: 1.5 times 4 of 15 (0.267), and less than 1.5 times 5 of 15 (0.333)."""
+    facts = [*good(fact, among_rest, border_voxels=2), *[fact(f"clear{k}", 0.9) for k in range(15 - among_rest)]]
+    facts += [fact(f"bad{k}", 0.0, border_voxels=2 if k < 2 else 0) for k in range(5)]
     found = find_worst(facts)
     (frequency,) = [f for f in found.frequencies if f.cause is Cause.AT_BORDER]
-    assert (frequency.worst, frequency.of_worst, frequency.rest, frequency.of_rest) == (1, 5, 3, 15)
-    assert frequency.weight is Weight.NOT_MORE_FREQUENT
-    assert found.probable(found.cases[0]) == []
+    assert (frequency.worst, frequency.of_worst, frequency.rest, frequency.of_rest) == (2, 5, among_rest, 15)
+    assert frequency.weight is weight
+    assert len(found.probable(found.cases[0])) == (weight is Weight.MORE_FREQUENT)
+
+
+def test_a_reason_that_never_holds_is_not_more_frequent(fact):
+    found = find_worst([*good(fact, 15), *[fact(f"bad{k}", 0.0) for k in range(5)]])
+    assert {f.weight for f in found.frequencies} == {Weight.NOT_MORE_FREQUENT}
 
 
 def test_with_few_cases_reasons_are_given_and_not_judged(fact):
