@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput, GeometryMismatch
+from nnunet_spine.evaluation.field_of_view import box_around
 from nnunet_spine.evaluation.metrics import Mask
 
 SHELL_MM = 5.0
@@ -84,7 +85,7 @@ def appearance_of(image: npt.NDArray[Any], reference: Mask, spacing_mm: Spacing)
     """
     if image.shape != reference.shape:
         raise GeometryMismatch(f"An image of shape {image.shape} and a reference of shape {reference.shape} differ.")
-    near = _box_around(reference, spacing_mm)
+    near = box_around(reference, spacing_mm, SHELL_MM)
     image, reference = image[near].astype(np.float64), reference[near]
     if not np.isfinite(image).all():
         raise BadInput("it holds intensities that are not finite at the lesion. Export or convert it again.")
@@ -160,9 +161,3 @@ def surroundings(reference: Mask, spacing_mm: Spacing) -> Mask:
     distance = ndimage.distance_transform_edt(~reference, sampling=spacing_mm)
     near: Mask = (distance > 0) & (distance <= SHELL_MM)
     return near
-
-
-def _box_around(mask: Mask, spacing_mm: Spacing) -> tuple[slice, ...]:
-    margins = [int(np.ceil(SHELL_MM / spacing)) for spacing in spacing_mm]
-    found = zip(np.nonzero(mask), margins, strict=True)
-    return tuple(slice(max(int(i.min()) - margin, 0), int(i.max()) + margin + 1) for i, margin in found)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput
+from nnunet_spine.evaluation.field_of_view import box_around
 from nnunet_spine.evaluation.metrics import Mask
 from nnunet_spine.evaluation.reliability import Reliability, reliability_of_voxels
 
@@ -111,8 +112,7 @@ def _region(mask: Mask, spacing_mm: tuple[float, float, float]) -> Mask:
     margins = [int(REGION_MM / spacing) for spacing in spacing_mm]
     grown = np.zeros_like(mask)
     if mask.any():
-        found = zip(np.nonzero(mask), margins, strict=True)
-        box = tuple(slice(max(int(i.min()) - m, 0), int(i.max()) + m + 1) for i, m in found)
+        box = box_around(mask, spacing_mm, REGION_MM)
         size = [2 * margin + 1 for margin in margins]
         # As constant 0 beyond the array, so that nothing grows in from outside.
         grown[box] = ndimage.maximum_filter(mask[box].view(np.uint8), size=size, mode="constant") > 0
