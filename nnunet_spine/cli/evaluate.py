@@ -10,6 +10,7 @@ from nnunet_spine.cli.options import add_json
 from nnunet_spine.protocol import PROTOCOL, Criterion
 
 if TYPE_CHECKING:
+    from nnunet_spine.evaluation.insight import Insight
     from nnunet_spine.evaluation.results import Evaluation
 
 
@@ -37,6 +38,11 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         default=_option(PROTOCOL.criterion),
         help="when a case counts as detected (default: %(default)s)",
     )
+    parser.add_argument("--images", type=Path, help="folder of CASE_0000.nii.gz, such as imagesTr: how lesions look")
+    parser.add_argument(
+        "--resize-ceiling", type=Path, metavar="CSV", help="PLANS_resize_ceiling.csv, as `plan` writes it"
+    )
+    parser.add_argument("--bias-fields", type=Path, metavar="CSV", help="PLANS_bias_fields.csv, as `plan` writes it")
     parser.add_argument("--output", type=Path, required=True, help="folder for evaluation.json and the tables")
     parser.add_argument(
         "--compare-with-source-deck", action="store_true", help="print the source deck's published table too"
@@ -54,7 +60,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Judge, write, print."""
     from nnunet_spine.cases import read_cases, read_splits
     from nnunet_spine.cli.console import print_json, progress_bar
-    from nnunet_spine.evaluation.evaluate import evaluate
+    from nnunet_spine.evaluation.facts import read_planning_tables
+    from nnunet_spine.evaluation.insight import evaluate_with_insight
+    from nnunet_spine.evaluation.observation import images_by_case
     from nnunet_spine.evaluation.output import evaluation_content, hash_masks, write_evaluation
     from nnunet_spine.evaluation.schedule import TRAINING_KEY, recorded_training
     from nnunet_spine.files import sha256
@@ -62,18 +70,24 @@ def run(arguments: argparse.Namespace) -> int:
 
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
+    planned = read_planning_tables(arguments.resize_ceiling, arguments.bias_fields)
+    images = images_by_case(arguments.images) if arguments.images else None
     with progress_bar("evaluate", visible=not arguments.json) as progress:
-        evaluation = evaluate(
+        evaluation, insight = evaluate_with_insight(
             arguments.reference,
             arguments.predictions,
             folds,
             cases=cases,
+            images=images,
+            planned=planned,
             criterion=Criterion(arguments.criterion.replace("-", "_")),
             progress=progress,
         )
-    tables = {"splits": arguments.splits, **({"cases": arguments.cases} if arguments.cases else {})}
+    further = insight.to_json()
+    names = ("splits", "cases", "resize_ceiling", "bias_fields")
+    tables = {name: path for name in names if (path := getattr(arguments, name))}
     inputs = {name: sha256(path) for name, path in tables.items()}
-    inputs |= hash_masks(arguments.reference, arguments.predictions, folds)
+    inputs |= hash_masks(arguments.reference, arguments.predictions, folds, images)
     parameters = {
         "criterion": evaluation.criterion.value,
         "tools": dict(evaluation.tools),
@@ -81,12 +95,43 @@ def run(arguments: argparse.Namespace) -> int:
     }
     different = recorded_departures(arguments.predictions)
     manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
-    write_evaluation(arguments.output, evaluation, manifest)
+    write_evaluation(arguments.output, evaluation, manifest, more=further, more_files=insight.csv_files())
     if arguments.json:
-        print_json(evaluation_content(evaluation))
+        print_json(evaluation_content(evaluation) | further)
     else:
         print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
+        print_insight(insight)
     return _report(evaluation)
+
+
+WORST_PRINTED = 10
+
+
+def print_insight(insight: Insight) -> None:
+    """Print strata, the worst cases with their reasons, and calibration where probabilities were saved."""
+    from nnunet_spine.cli.console import format_table, print_paragraph
+    from nnunet_spine.evaluation import calibration, strata, worst_cases
+
+    print()
+    print(format_table(strata.TABLE_HEADER, insight.strata.table_rows()))
+    print()
+    for remark in insight.strata.remarks():
+        print_paragraph(remark)
+    worst = insight.worst_cases
+    print()
+    print_paragraph(worst.heading())
+    for case in worst.cases[:WORST_PRINTED]:
+        print_paragraph(f"- {worst.describe(case)}")
+    if len(worst.cases) > WORST_PRINTED:
+        print_paragraph(f"{len(worst.cases) - WORST_PRINTED} more stand in {worst_cases.WORST_CASES_FILE}.")
+    print()
+    print(format_table(worst_cases.FREQUENCY_HEADER, worst.frequency_rows()))
+    if insight.calibration.cases:
+        print()
+        print(format_table(calibration.BIN_HEADER, insight.calibration.table_rows()))
+        print()
+        for sentence in insight.calibration.sentences():
+            print_paragraph(sentence)
 
 
 def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) -> None:

@@ -17,6 +17,9 @@ def add_subparser(subparsers: Any) -> None:
     parser.add_argument("--input", type=Path, required=True, metavar="DIR", help="images named CASE_0000.nii.gz")
     parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="segmentations, CASE.nii.gz")
     parser.add_argument("--folds", type=int, nargs="+", default=(), metavar="N", help="default: all that are trained")
+    parser.add_argument(
+        "--save-probabilities", action="store_true", help="write CASE.npz beside each segmentation, as nnU-Net does"
+    )
     add_model(parser)
     add_device(parser)
     add_root(parser)
@@ -36,6 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
             workspace_of(arguments),
             folds=arguments.folds,
             device=arguments.device,
+            save_probabilities=arguments.save_probabilities,
             progress=progress,
         )
     if arguments.json:

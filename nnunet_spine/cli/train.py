@@ -23,6 +23,11 @@ def add_subparser(subparsers: Any) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="fewer epochs than documented; recorded as a departure")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and order (default: the protocol's, 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the CPUs allotted)")
+    parser.add_argument(
+        "--save-probabilities",
+        action="store_true",
+        help="write CASE.npz beside each prediction of a test case, as nnU-Net's --npz does",
+    )
     add_device(parser)
     add_root(parser)
     add_json(parser)
@@ -43,6 +48,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         device=arguments.device,
         threads=arguments.threads,
+        save_probabilities=arguments.save_probabilities,
     )
     with progress_bar(f"fold {arguments.fold}", visible=not arguments.json) as progress:
         trained = train_fold(job, workspace_of(arguments), progress=progress)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -19,6 +19,9 @@ from nnunet_spine.images import volume_stem
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL, Criterion
+
+Witness = Callable[[CaseResult, MaskVolume | None, MaskVolume | None], None]
+"""Called with a case's result and its masks (reference, prediction; None where unusable), from several threads."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,7 @@ def evaluate(
     cases: Sequence[Case] | None = None,
     criterion: Criterion = PROTOCOL.criterion,
     progress: Progress = silent,
+    witness: Witness | None = None,
 ) -> Evaluation:
     """Judge each test case of each fold.
 
@@ -64,6 +68,8 @@ def evaluate(
         When a case counts as detected.
     progress
         Told after each case.
+    witness
+        Shown each case while its masks are in memory.
 
     Returns
     -------
@@ -87,7 +93,7 @@ def evaluate(
     ]
     untested = sorted(set(references) - set(fold_of))
     return Evaluation(
-        results=tuple(_judge_all(jobs, criterion, progress)),
+        results=tuple(_judge_all(jobs, criterion, progress, witness)),
         fold_numbers=tuple(fold.number for fold in folds),
         criterion=criterion,
         problems=(*_leaks(folds, patients), *_extra(located.extra, jobs)),
@@ -153,15 +159,17 @@ def _notes(cases: Sequence[Case] | None, untested: Sequence[str]) -> list[str]:
     return notes
 
 
-def _judge_all(jobs: Sequence[_Job], criterion: Criterion, progress: Progress) -> list[CaseResult]:
+def _judge_all(
+    jobs: Sequence[_Job], criterion: Criterion, progress: Progress, witness: Witness | None
+) -> list[CaseResult]:
     with ThreadPoolExecutor(allocated_cpus()) as pool:
-        futures = [pool.submit(_judge, job, criterion) for job in jobs]
+        futures = [pool.submit(_judge, job, criterion, witness) for job in jobs]
         for done, _ in enumerate(as_completed(futures), start=1):
             progress(done, len(jobs))
         return [future.result() for future in futures]
 
 
-def _judge(job: _Job, criterion: Criterion) -> CaseResult:
+def _judge(job: _Job, criterion: Criterion, witness: Witness | None) -> CaseResult:
     reference = _find(job.reference, "reference")
     prediction = _on_grid_of(reference, _find(job.prediction, "prediction"))
     verdict = VERDICTS[reference.state, prediction.state]
@@ -169,7 +177,7 @@ def _judge(job: _Job, criterion: Criterion) -> CaseResult:
     remarks = [reference.remark, prediction.remark]
     if verdict is Verdict.MISS and prediction.state is MaskState.EMPTY:
         remarks.append("the prediction is empty.")
-    return CaseResult(
+    result = CaseResult(
         case=job.case,
         patient=job.patient,
         fold=job.fold,
@@ -183,6 +191,9 @@ def _judge(job: _Job, criterion: Criterion) -> CaseResult:
         note=_NOTES.get(verdict, "").format(reference.state),
         measures=scored.measures if scored else None,
     )
+    if witness:
+        witness(result, reference.mask, prediction.mask)
+    return result
 
 
 _NOTES = {

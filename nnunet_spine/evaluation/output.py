@@ -7,12 +7,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from nnunet_spine.cases import Fold
 from nnunet_spine.errors import NotWritable
 from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
 from nnunet_spine.evaluation.measures import MEASURE_COLUMNS
+from nnunet_spine.evaluation.probabilities import probability_file
 from nnunet_spine.evaluation.results import EVALUATION_FILE, CaseResult, Evaluation, Figures, Group
 from nnunet_spine.evaluation.summary import summarise
 from nnunet_spine.files import csv_text, json_text, make_folder, sha256
@@ -58,22 +60,29 @@ def write_together(folder: Path, texts: Mapping[str, str]) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def hash_masks(reference: Path, predictions: Path, folds: Sequence[Fold]) -> dict[str, str]:
-    """SHA-256 of every mask that an evaluation reads, for its manifest.
+def hash_masks(
+    reference: Path, predictions: Path, folds: Sequence[Fold], images: Mapping[str, Path] | None = None
+) -> dict[str, str]:
+    """SHA-256 of every mask, image and file of probabilities that an evaluation reads, for its manifest.
 
     Parameters
     ----------
     reference, predictions, folds
         As for `nnunet_spine.evaluation.evaluate.evaluate`.
+    images
+        Image by case, where they are read.
 
     Returns
     -------
     dict
-        By "reference/CASE" and "prediction/CASE", sorted.
+        By "reference/CASE", "prediction/CASE", "image/CASE" and "probabilities/CASE", sorted.
     """
     fold_of = {case: fold.number for fold in folds for case in fold.test}
     references = {case: path for case, path in volumes_by_case(reference).items() if case in fold_of}
-    roles = {"reference": references, "prediction": locate_predictions(predictions, fold_of).paths}
+    located = locate_predictions(predictions, fold_of).paths
+    beside = {case: found for case, path in located.items() if (found := probability_file(path))}
+    used = {case: path for case, path in (images or {}).items() if case in references}
+    roles = {"reference": references, "prediction": located, "image": used, "probabilities": beside}
     return {f"{role}/{case}": sha256(path) for role, paths in roles.items() for case, path in sorted(paths.items())}
 
 
@@ -82,8 +91,15 @@ def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:
     return {**evaluation.to_json(), "summary": summarise(evaluation).to_json()}
 
 
-def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str, Any]) -> None:
-    """Write evaluation.json, per_case.csv, per_fold.csv, summary.csv and manifest.json.
+def write_evaluation(
+    folder: Path,
+    evaluation: Evaluation,
+    manifest: Mapping[str, Any],
+    *,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    more_files: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write evaluation.json, per_case.csv, per_fold.csv, summary.csv, manifest.json, and what else was computed.
 
     Parameters
     ----------
@@ -93,9 +109,13 @@ def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str
         What to write.
     manifest
         From `nnunet_spine.manifest.make_manifest`.
+    more
+        Further keys of evaluation.json.
+    more_files
+        Further text files by name.
     """
     summary = summarise(evaluation).rows()
-    content = evaluation_content(evaluation)
+    content = {**evaluation_content(evaluation), **more}
     average = content["average"]
     rows = [
         *content["folds"],
@@ -108,6 +128,7 @@ def write_evaluation(folder: Path, evaluation: Evaluation, manifest: Mapping[str
             PER_CASE_FILE: csv_text(PER_CASE_COLUMNS, content["cases"]),
             SUMMARY_FILE: csv_text(list(summary[0]), summary),
             PER_FOLD_FILE: csv_text(PER_FOLD_COLUMNS, rows),
+            **more_files,
             MANIFEST_FILE: json_text(manifest),
             EVALUATION_FILE: json_text(content),
         },

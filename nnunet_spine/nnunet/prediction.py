@@ -24,6 +24,7 @@ from nnunet_spine.progress import Progress, silent
 
 CHECKPOINT = "checkpoint_final.pth"
 FILE_ENDING = ".nii.gz"
+PROBABILITIES_ENDING = ".npz"
 CHANNEL_ENDING = f"_0000{FILE_ENDING}"
 
 
@@ -78,6 +79,7 @@ def predict_folder(
     *,
     folds: Sequence[int] = (),
     device: str = "auto",
+    save_probabilities: bool = False,
     progress: Progress = silent,
 ) -> Predicted:
     """Segment every image of a folder that has no segmentation yet.
@@ -96,6 +98,9 @@ def predict_folder(
         Folds whose scores are averaged; none given means all that are trained.
     device
         See `choose_device`.
+    save_probabilities
+        Whether to write nnU-Net's CASE.npz beside each segmentation: `probabilities` (classes, z, y, x). An image that
+        has a segmentation without it is predicted again.
     progress
         Told of each image.
 
@@ -108,7 +113,8 @@ def predict_folder(
     folder = model.folder(workspace)
     used = _folds(folder, folds)
     make_folder(output)
-    kept = tuple(case for case in cases if (output / f"{case}{FILE_ENDING}").is_file())
+    endings = (PROBABILITIES_ENDING, FILE_ENDING) if save_probabilities else (FILE_ENDING,)
+    kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
     missing = [case for case in cases if case not in kept]
     checkpoints = {f"fold_{fold}": sha256(folder / f"fold_{fold}" / CHECKPOINT) for fold in used}
     if kept:
@@ -125,7 +131,7 @@ def predict_folder(
             departures=recorded_departures(*[folder / f"fold_{fold}" for fold in used]),
         )
         write_manifest(output, manifest)
-        _predict(folder, used, {case: cases[case] for case in missing}, output, device, progress)
+        _predict(folder, used, {case: cases[case] for case in missing}, output, endings, device, progress)
     return Predicted(output, tuple(missing), kept, used)
 
 
@@ -168,7 +174,13 @@ def _folds(folder: Path, asked: Sequence[int]) -> tuple[int, ...]:
 
 
 def _predict(
-    folder: Path, folds: Sequence[int], cases: dict[str, Path], output: Path, device: str, progress: Progress
+    folder: Path,
+    folds: Sequence[int],
+    cases: dict[str, Path],
+    output: Path,
+    endings: Sequence[str],
+    device: str,
+    progress: Progress,
 ) -> None:
     import torch
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
@@ -181,9 +193,12 @@ def _predict(
     try:
         for number, (case, image) in enumerate(cases.items(), start=1):
             with quiet():
-                predictor.predict_from_files_sequential([[str(image)]], [str(staging / case)])
-            with replacing(output / f"{case}{FILE_ENDING}") as temporary:
-                (staging / f"{case}{FILE_ENDING}").replace(temporary)
+                predictor.predict_from_files_sequential(
+                    [[str(image)]], [str(staging / case)], save_probabilities=PROBABILITIES_ENDING in endings
+                )
+            for ending in endings:  # the segmentation last: it says that the case is done
+                with replacing(output / f"{case}{ending}") as temporary:
+                    (staging / f"{case}{ending}").replace(temporary)
             progress(number, len(cases), case)
     finally:
         shutil.rmtree(staging, ignore_errors=True)

@@ -22,7 +22,7 @@ from nnunet_spine.nnunet.environment import (
     allocated_cpus,
     plans_option,
 )
-from nnunet_spine.nnunet.prediction import CHECKPOINT, FILE_ENDING, Model
+from nnunet_spine.nnunet.prediction import CHECKPOINT, FILE_ENDING, PROBABILITIES_ENDING, Model
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
 
@@ -45,6 +45,8 @@ class TrainingJob:
         See `choose_device`; "auto" takes a GPU where there is one.
     threads
         CPU threads of torch; None for the CPUs that this process may use.
+    save_probabilities
+        Whether nnU-Net's CASE.npz is written beside each prediction of a test case.
     """
 
     dataset: str
@@ -56,6 +58,7 @@ class TrainingJob:
     seed: int | None = None
     device: str = "auto"
     threads: int | None = None
+    save_probabilities: bool = False
 
 
 @dataclass(frozen=True)
@@ -80,13 +83,14 @@ def fold_folder(job: TrainingJob, workspace: Workspace) -> Path:
     return model.folder(workspace) / f"fold_{job.fold}"
 
 
-def is_complete(folder: Path, fold: Fold) -> bool:
+def is_complete(folder: Path, fold: Fold, *, with_probabilities: bool = False) -> bool:
     """Whether a fold has its final checkpoint, its validation summary, and a prediction for each test case."""
     validation = folder / "validation"
+    endings = (FILE_ENDING, PROBABILITIES_ENDING) if with_probabilities else (FILE_ENDING,)
     return (
         (folder / CHECKPOINT).is_file()
         and (validation / "summary.json").is_file()
-        and all((validation / f"{case}{FILE_ENDING}").is_file() for case in fold.test)
+        and all((validation / f"{case}{ending}").is_file() for case in fold.test for ending in endings)
     )
 
 
@@ -114,7 +118,7 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
     name = workspace.dataset_name(job.dataset)
     fold = _check(job, workspace.preprocessed / name)
     folder = fold_folder(job, workspace)
-    if is_complete(folder, fold):
+    if is_complete(folder, fold, with_probabilities=job.save_probabilities):
         return Trained(folder, was_complete=True)
     workspace.apply()
     with _variables({EPOCHS_VARIABLE: job.epochs, SEED_VARIABLE: job.seed}):
@@ -184,7 +188,7 @@ def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: boo
         trainer.progress = progress
         maybe_load_checkpoint(trainer, continue_training=True, validation_only=False)
         trainer.run_training()
-        trainer.perform_actual_validation(save_probabilities=False)
+        trainer.perform_actual_validation(save_probabilities=job.save_probabilities)
 
 
 def find_trainer(name: str) -> Any:

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, read_cases, read_fold, read_splits
 from nnunet_spine.errors import MissingDependency, WorkFailed
-from nnunet_spine.evaluation.evaluate import evaluate
+from nnunet_spine.evaluation.insight import evaluate_with_insight
+from nnunet_spine.evaluation.observation import images_by_case
 from nnunet_spine.evaluation.output import hash_masks, write_evaluation
 from nnunet_spine.evaluation.results import EVALUATION_FILE, Evaluation, read_evaluation
 from nnunet_spine.evaluation.schedule import TRAINING_KEY, recorded_training
@@ -133,14 +134,18 @@ def ensure_evaluation(study: Study, model: Model, label: str, progress: Progress
     folder = study.output / label
     references, predictions = study.raw / "labelsTr", model.folder(study.workspace)
     folds = read_splits(study.preprocessed / SPLITS_FILE)
+    images = images_by_case(study.raw / "imagesTr")
     inputs = {
         "splits": sha256(study.preprocessed / SPLITS_FILE),
         "cases": sha256(study.raw / CASES_FILE),
-        **hash_masks(references, predictions, folds),
+        **hash_masks(references, predictions, folds, images),
     }
     if _made_from(folder, inputs) and (folder / EVALUATION_FILE).is_file():
         return read_evaluation(folder)
-    evaluation = evaluate(references, predictions, folds, cases=read_cases(study.raw / CASES_FILE), progress=progress)
+    cases = read_cases(study.raw / CASES_FILE)
+    evaluation, insight = evaluate_with_insight(
+        references, predictions, folds, cases=cases, images=images, progress=progress
+    )
     parameters = {
         "criterion": evaluation.criterion.value,
         "trainer": model.trainer,
@@ -149,7 +154,7 @@ def ensure_evaluation(study: Study, model: Model, label: str, progress: Progress
     }
     different = recorded_departures(predictions)
     manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
-    write_evaluation(folder, evaluation, manifest)
+    write_evaluation(folder, evaluation, manifest, more=insight.to_json(), more_files=insight.csv_files())
     return evaluation
 
 

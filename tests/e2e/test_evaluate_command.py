@@ -69,11 +69,15 @@ def test_evaluate_writes_complete_outputs(source_deck_cohort):
     run_evaluate(source_deck_cohort)
     out = source_deck_cohort.root / "out"
     assert sorted(p.name for p in out.iterdir()) == [
+        "calibration.csv",
         "evaluation.json",
         "manifest.json",
         "per_case.csv",
         "per_fold.csv",
+        "strata.csv",
         "summary.csv",
+        "uncertainty.csv",
+        "worst_cases.csv",
     ]
     content = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert [f["detected"] for f in content["folds"]] == [11, 12, 8, 8]
@@ -86,7 +90,7 @@ def test_evaluate_writes_complete_outputs(source_deck_cohort):
 
 
 def test_evaluate_twice_gives_equal_bytes(source_deck_cohort):
-    names = ("evaluation.json", "per_case.csv", "per_fold.csv", "summary.csv")
+    names = ("evaluation.json", "per_case.csv", "per_fold.csv", "summary.csv", "strata.csv", "worst_cases.csv")
     run_evaluate(source_deck_cohort)
     first = [(source_deck_cohort.root / "out" / name).read_bytes() for name in names]
     run_evaluate(source_deck_cohort)
@@ -197,7 +201,7 @@ def test_a_fold_without_a_true_positive_shows_a_dash(cohort, capsys):
     assert rows["average"][-1] == "0.50 ± 0.00"
 
 
-@pytest.mark.parametrize("option", ["--reference", "--predictions", "--splits", "--cases"])
+@pytest.mark.parametrize("option", ["--reference", "--predictions", "--splits", "--cases", "--images", "--bias-fields"])
 def test_a_wrong_path_exits_2_and_writes_nothing(cohort, capsys, option):
     cohort.add("a", 0, 50)
     assert run_evaluate(cohort, option, cohort.root / "absent") == 2
@@ -350,10 +354,82 @@ def test_compare_refuses_other_cases(cohort, capsys):
     assert not (cohort.root / "both").exists()
 
 
+def add_ten_with_probabilities(cohort) -> None:
+    """Ten cases in two folds, two of them missed, each with an image and probabilities of 0.8 and 0.1."""
+    for number in range(10):
+        case = f"case_{number}"
+        cohort.add(case, number % 2, 10 * number if number > 1 else 0)
+        cohort.add_image(case)
+        mask = sitk.GetArrayFromImage(sitk.ReadImage(str(cohort.predictions / f"{case}.nii.gz")))
+        tumor = np.where(mask, 0.8, 0.1)
+        np.savez_compressed(cohort.predictions / f"{case}.npz", probabilities=np.stack([1 - tumor, tumor]))
+    lines = [f"case_{n},P{n},intramedullary,{'ependymoma' if n % 2 else 'rare'},GE" for n in range(10)]
+    text = "\n".join(["case,patient,compartment,tumor_type,maker", *lines])
+    (cohort.root / "cases.csv").write_text(text, encoding="utf-8")
+
+
+def test_strata_worst_cases_and_calibration_are_printed_and_written(cohort, capsys):
+    add_ten_with_probabilities(cohort)
+    options = ("--cases", cohort.root / "cases.csv", "--images", cohort.images)
+    assert run_evaluate(cohort, *options) == 0
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    # Odd cases, in fold 1, are ependymomas: 0, 0.3, 0.5, 0.7, 0.9; neither fold trained on the type that it tests.
+    assert re.search(r"\n ependymoma +5 +5 +4/5 \(80 %\) +0.48 ± 0.31 +0.50\n", text)
+    assert re.search(r"tumor type in training *\n no +10 +10", text)
+    assert "- case_0 (Dice 0.00, not detected): " in text
+    assert re.search(r"low contrast +3/3 \(100 %\) +7/7 \(100 %\) +n < 5: not judged", text)
+    assert "Voxels of 10 of 10 cases within 10 mm" in text
+    out = cohort.root / "out"
+    content = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
+    assert {case["case"] for case in content["worst_cases"]["cases"]} == {"case_0", "case_1", "case_2"}
+    bins = content["calibration"]["voxels"]["bins"]
+    # 1000 predicted voxels, of which 0 + 0 + 20 + 30 + ... + 90 are tumor.
+    assert (bins[8]["n"], bins[8]["observed_frequency"]) == (1000, pytest.approx(440 / 1000))
+    with (out / "uncertainty.csv").open(encoding="utf-8") as stream:
+        assert [float(row["detection_confidence"]) for row in csv.DictReader(stream)] == pytest.approx([0.8] * 10)
+    inputs = json.loads((out / "manifest.json").read_text(encoding="utf-8"))["inputs"]
+    assert len(inputs) == 2 + 4 * 10
+    assert {"image/case_0", "probabilities/case_0"} <= set(inputs)
+
+
+def test_json_has_the_keys_that_are_written(cohort, capsys):
+    add_ten_with_probabilities(cohort)
+    assert run_evaluate(cohort, "--json") == 0
+    content = json.loads(capsys.readouterr().out)
+    assert content == json.loads((cohort.root / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["strata"]["not_computed"][-1] == {"factor": "field strength", "needs": "--cases"}
+
+
+def test_without_images_or_probabilities_what_is_missing_is_said_and_no_old_figure_stays(cohort, capsys):
+    add_ten_with_probabilities(cohort)
+    run_evaluate(cohort)
+    for path in cohort.predictions.glob("*.npz"):
+        path.unlink()
+    capsys.readouterr()
+    assert run_evaluate(cohort) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "Not computed without --images: lesion's look." in text
+    assert "Brier" not in text
+    out = cohort.root / "out"
+    assert json.loads((out / "evaluation.json").read_text(encoding="utf-8"))["calibration"] is None
+    assert len((out / "calibration.csv").read_text(encoding="utf-8").splitlines()) == 1
+
+
+def test_an_image_that_cannot_be_used_is_named_and_exits_1(cohort, capsys):
+    add_ten_with_probabilities(cohort)
+    (cohort.images / "case_3_0000.nii.gz").unlink()
+    assert run_evaluate(cohort, "--images", cohort.images) == 1
+    assert "warning: case_3: the image is missing." in capsys.readouterr().err
+    content = json.loads((cohort.root / "out" / "evaluation.json").read_text(encoding="utf-8"))
+    assert content["problems"] == ["case_3: the image is missing."]
+
+
 def test_evaluate_imports_neither_torch_nor_nnunet():
     code = (
         "import sys, nnunet_spine.cli.evaluate, nnunet_spine.evaluation.evaluate, nnunet_spine.evaluation.output, "
-        "nnunet_spine.evaluation.source_deck; print(sorted({'torch', 'nnunetv2', 'monai'} & set(sys.modules)))"
+        "nnunet_spine.evaluation.source_deck, nnunet_spine.evaluation.insight, nnunet_spine.evaluation.observation; "
+        "print(sorted({'torch', 'nnunetv2', 'monai'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from nnunet_spine.errors import BadInput, NotFound, WorkFailed
+from nnunet_spine.evaluation.probabilities import read_tumor_probability
 from nnunet_spine.images import read_volume
 from nnunet_spine.nnunet.environment import Workspace
+from nnunet_spine.nnunet.prediction import Model, predict_folder
 from nnunet_spine.training.run import TrainingJob, train_fold
 
 JOB = TrainingJob("58", 0, epochs=2, device="cpu", threads=1)
@@ -118,3 +122,44 @@ def test_variants_with_augmentation_train_and_repeat(tiny, tmp_path: Path, name:
 def test_predictions_lie_on_the_original_grid(tiny, undisturbed: Path) -> None:
     image = read_volume(tiny.raw / "imagesTr" / "spine_001_0000.nii.gz")
     assert read_volume(undisturbed / "validation" / "spine_001.nii.gz").geometry.same_grid(image.geometry)
+
+
+def saved(segmentation: Path) -> tuple[np.ndarray, np.ndarray]:
+    """The probabilities beside a segmentation, read without the package, and the segmentation's array (z, y, x)."""
+    with np.load(segmentation.with_name(segmentation.name.replace(".nii.gz", ".npz"))) as content:
+        return content["probabilities"], read_volume(segmentation).array
+
+
+def test_a_trained_fold_adds_probabilities_that_give_its_segmentations(tiny, undisturbed: Path, tmp_path: Path) -> None:
+    workspace = elsewhere(tiny, tmp_path / "results")
+    shutil.copytree(undisturbed.parents[2], workspace.results)
+    job = replace(JOB, save_probabilities=True)
+    trained = train_fold(job, workspace)
+    assert not trained.was_complete
+    assert_same_weights(trained.folder, undisturbed)
+    for case in ("spine_001", "spine_005"):
+        probabilities, segmentation = saved(trained.folder / "validation" / f"{case}.nii.gz")
+        assert len(set(segmentation.shape)) == 3  # so that an exchange of axes cannot pass
+        np.testing.assert_array_equal(probabilities.argmax(axis=0), segmentation)
+        np.testing.assert_array_equal(segmentation, read_volume(undisturbed / "validation" / f"{case}.nii.gz").array)
+        assert read_tumor_probability(trained.folder / "validation" / f"{case}.npz", segmentation.shape).max() <= 1
+    assert train_fold(job, workspace).was_complete
+
+
+def test_prediction_saves_probabilities_on_request_also_later(tiny, undisturbed: Path, tmp_path: Path) -> None:
+    workspace = elsewhere(tiny, undisturbed.parents[2])
+    model, output = Model("58"), tmp_path / "out"
+    images = tiny.raw / "imagesTs"
+    assert len(predict_folder(model, images, output, workspace, device="cpu").done) == 2
+    assert not list(output.glob("*.npz"))
+    again = predict_folder(model, images, output, workspace, device="cpu", save_probabilities=True)
+    assert (len(again.done), len(again.kept)) == (2, 0)
+    assert sorted(p.name for p in output.iterdir()) == [
+        "manifest.json",
+        *[f"new_{number}{ending}" for number in (100, 101) for ending in (".nii.gz", ".npz")],
+    ]
+    for path in output.glob("*.nii.gz"):
+        probabilities, segmentation = saved(path)
+        np.testing.assert_array_equal(probabilities.argmax(axis=0), segmentation)
+    kept = predict_folder(model, images, output, workspace, device="cpu", save_probabilities=True)
+    assert (len(kept.done), len(kept.kept)) == (0, 2)

@@ -33,6 +33,7 @@ def study(tmp_path: Path) -> Study:
     write_cases(study.raw / CASES_FILE, [Case("a", "P1"), Case("b", "P2")])
     for fold, case in enumerate("ab"):
         mask(study.raw / "labelsTr" / f"{case}.nii.gz", 20)
+        mask(study.raw / "imagesTr" / f"{case}_0000.nii.gz", 30)
         mask(Model(DATASET).folder(study.workspace) / f"fold_{fold}" / "validation" / f"{case}.nii.gz", 10)
     return study
 
@@ -51,6 +52,7 @@ def test_an_evaluation_is_kept_until_an_input_changes(study: Study) -> None:
     write_cases(study.raw / CASES_FILE, [Case("a", "P7"), Case("b", "P2")])
     third = ensure_evaluation(study, model, "documented")
     assert [result.patient for result in third.results] == ["P7", "P2"]
+    assert json.loads(path.read_text())["strata"]["not_computed"] == []
     manifest = json.loads((study.output / "documented" / "manifest.json").read_text())
     assert manifest["parameters"]["trainer"] == "nnUNetTrainerSpine"
 
