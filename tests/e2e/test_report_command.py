@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +13,7 @@ import pytest
 import SimpleITK as sitk
 from PIL import Image
 
-from nnunet_spine.cli import evaluate, report
-from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.cli.main import main
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SOFTWARE_WEBGL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
@@ -24,15 +21,8 @@ WIDTHS = {"desktop": (1280, 900), "phone": (390, 844)}
 ORANGE, BLUE = (255, 176, 0), (86, 180, 233)
 
 
-def run(module, *argv: object) -> int:
-    parser = argparse.ArgumentParser()
-    module.add_subparser(parser.add_subparsers())
-    arguments = parser.parse_args([module.__name__.rpartition(".")[2], *map(str, argv)])
-    try:
-        return arguments.run(arguments)
-    except NnunetSpineError as error:
-        print(error, file=sys.stderr)
-        return error.exit_code
+def run(*argv: object) -> int:
+    return main([str(part) for part in argv])
 
 
 def write(path: Path, array: np.ndarray) -> None:
@@ -68,12 +58,14 @@ class Study:
 
     def evaluate(self, model: str) -> None:
         inputs = ["--reference", self.references, "--predictions", self.root / model]
-        assert run(evaluate, *inputs, "--splits", self.root / "splits.json", "--output", self.root / f"of_{model}") == 0
+        assert (
+            run("evaluate", *inputs, "--splits", self.root / "splits.json", "--output", self.root / f"of_{model}") == 0
+        )
 
     def report(self, *more: object, models: tuple[str, ...] = ("one", "two"), output: str = "report") -> int:
         pairs = [("--evaluation", self.root / f"of_{m}", "--predictions", self.root / m) for m in models]
         files = ["--references", self.references, "--images", self.images, "--output", self.root / output]
-        return run(report, *[part for pair in pairs for part in pair], *files, *more)
+        return run("report", *[part for pair in pairs for part in pair], *files, *more)
 
 
 @pytest.fixture
@@ -135,7 +127,7 @@ def test_masks_that_are_not_those_that_were_judged_are_refused(study, capsys):
 def test_predictions_in_the_wrong_order_are_refused(study, capsys):
     arguments = ["--evaluation", study.root / "of_one", "--predictions", study.root / "two"]
     arguments += ["--references", study.references, "--images", study.images, "--output", study.root / "report"]
-    assert run(report, *arguments) == 2
+    assert run("report", *arguments) == 2
     assert "case 1, case_2, case_3" in capsys.readouterr().err
 
 
