@@ -22,6 +22,7 @@ demo: $(INSTALLED)
 	@$(BIN)/nnunet-spine demo --output $(DEMO_DIR) --cases $(CASES) $(DEMO_ARGS)
 
 test: $(INSTALLED)
+	scripts/install_test_tools.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 check: $(INSTALLED)

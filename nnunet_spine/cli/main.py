@@ -23,6 +23,7 @@ COMMANDS = (
     "predict",
     "evaluate",
     "compare",
+    "report",
     "correct-bias",
     "demo",
     "env",

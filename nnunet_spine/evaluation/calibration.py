@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from operator import add
@@ -127,6 +127,7 @@ class Calibration:
             return None
         return {
             "definition": definition(),
+            "sentences": list(self.sentences()),
             "cases_with_probabilities": len(self.cases),
             "cases_judged": self.judged,
             "voxels": self.voxels.to_json() if self.voxels else None,
@@ -157,8 +158,7 @@ class Calibration:
 
     def table_rows(self) -> list[tuple[str, ...]]:
         """Rows of voxels below `BIN_HEADER`."""
-        bins = self.voxels.bins if self.voxels else ()
-        return [(f"{b.low:.1f} to {b.high:.1f}", str(b.n), _two(b.mean_confidence), _two(b.frequency)) for b in bins]
+        return bin_cells(self.voxels.to_json()["bins"]) if self.voxels else []
 
     def sentences(self) -> Iterator[str]:
         """What to read below the table."""
@@ -181,6 +181,19 @@ class Calibration:
             + "; ".join(correlation.describe() for correlation in self.correlations)
             + "."
         )
+
+
+def bin_cells(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
+    """Rows below `BIN_HEADER` of the bins in evaluation.json."""
+    return [
+        (
+            f"{one['low']:.1f} to {one['high']:.1f}",
+            str(one["n"]),
+            _two(one["mean_confidence"]),
+            _two(one["observed_frequency"]),
+        )
+        for one in bins
+    ]
 
 
 def calibrate(facts: Sequence[CaseFacts]) -> Calibration:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -105,6 +105,12 @@ class Strata:
             "not_computed": [{"factor": factor, "needs": needs} for factor, needs in self.not_computed],
             "definition": definition(),
         }
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Strata:
+        """The strata that `to_json` gave."""
+        rows = [Stratum(**{f.name: row[f.name] for f in fields(Stratum)}) for row in content["rows"]]
+        return cls(tuple(rows), tuple((one["factor"], one["needs"]) for one in content["not_computed"]))
 
     def csv_rows(self) -> list[dict[str, Any]]:
         """Rows of strata.csv."""

@@ -124,6 +124,15 @@ class Frequency:
         more = share > 0 and share >= MORE_OFTEN * of_rest
         return Weight.MORE_FREQUENT if more else Weight.NOT_MORE_FREQUENT
 
+    def cells(self) -> tuple[str, ...]:
+        """Cells of its row below `FREQUENCY_HEADER`."""
+        return (self.cause.value, rate(self.worst, self.of_worst), rate(self.rest, self.of_rest), self.weight.value)
+
+    @classmethod
+    def from_json(cls, content: Mapping[str, Any]) -> Frequency:
+        """The frequency that `to_json` gave."""
+        return cls(Cause(content["cause"]), *[content[name] for name in ("worst", "of_worst", "rest", "of_rest")])
+
     def to_json(self) -> dict[str, Any]:
         """The counts and what they say."""
         counts = {name: getattr(self, name) for name in ("worst", "of_worst", "rest", "of_rest")}
@@ -165,10 +174,7 @@ class WorstCases:
 
     def frequency_rows(self) -> list[tuple[str, ...]]:
         """Rows below `FREQUENCY_HEADER`."""
-        return [
-            (f.cause.value, rate(f.worst, f.of_worst), rate(f.rest, f.of_rest), f.weight.value)
-            for f in self.frequencies
-        ]
+        return [frequency.cells() for frequency in self.frequencies]
 
     def heading(self) -> str:
         """What the list is."""

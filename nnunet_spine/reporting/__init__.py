@@ -1,1 +1,1 @@
-"""One HTML report of what was judged."""
+"""What is shown to a person: the report of evaluations, and the pages of other steps."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -32,6 +33,19 @@ def blank_figure(size_inches: tuple[float, float], theme: Theme) -> Figure:
     figure = Figure(figsize=size_inches, dpi=_DOTS_PER_INCH, layout="constrained", facecolor=theme.background)
     FigureCanvasAgg(figure)
     return figure
+
+
+def dress(axes: Axes, theme: Theme, *, with_legend: bool) -> None:
+    """Colours, grid and legend that all plots share."""
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.label.set_color(theme.ink)
+    axes.tick_params(colors=theme.ink, length=0, which="both")
+    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    if with_legend:
+        axes.legend(frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0, 1), ncols=6)
 
 
 def figure_png(figure: Figure) -> bytes:

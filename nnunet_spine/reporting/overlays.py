@@ -1,31 +1,35 @@
-"""Overlays of a case: prediction beside annotation, on the slices that tell most."""
+"""Pictures of a case: its slices with the contours of prediction and annotation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from nnunet_spine.errors import NnunetSpineError
-from nnunet_spine.evaluation.masks import read_mask, volumes_by_case
 from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.evaluation.results import CaseResult
-from nnunet_spine.images import Volume, read_volume
-from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.reporting import panels
+from nnunet_spine.reporting.case_volumes import CaseVolumes, Mask
 from nnunet_spine.reporting.page import embedded
 
-Mask = npt.NDArray[np.bool_]
-_CHANNEL_SUFFIX = "_0000"
+MOST_TILES = 12
+"""Slices of a montage; where more have a tumor, they are taken at equal steps."""
+
 _STATE_TEXTS = {
     MaskState.EMPTY: "nothing was predicted",
     MaskState.MISSING: "no prediction",
     MaskState.UNUSABLE: "unusable prediction",
 }
+
+
+@dataclass(frozen=True)
+class Outline:
+    """A contour on a panel: "prediction" or "annotation", and the name of its path in `CasePictures.outlines`."""
+
+    kind: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -36,184 +40,174 @@ class Panel:
     ----------
     title
         Above the picture.
-    kind
-        "prediction" or "annotation".
-    path
-        Outline as the data of an SVG path in mm; "" where there is none on this slice.
+    outlines
+        Contours on this slice.
     message
-        Written on the picture where there is no outline.
+        Written on the picture where there is no contour.
     alt
         What the picture shows, in words.
     """
 
     title: str
-    kind: str
-    path: str
+    outlines: tuple[Outline, ...]
     message: str
     alt: str
 
 
 @dataclass(frozen=True)
 class SliceView:
-    """One slice with a panel for each model and the annotation.
+    """Pictures of one slice, or of several beside one another.
 
     Parameters
     ----------
+    heading
+        Above them, or "".
     caption
-        Which slice, and why this one.
-    picture
-        PNG of the slice, base64.
-    width_mm, height_mm
-        Size of the picture.
+        Which slices, and why these.
+    slices
+        Index on axis 0 of each panel's slice.
     panels
-        Predictions first, the annotation last.
+        The pictures.
     """
 
+    heading: str
     caption: str
-    picture: str
-    width_mm: float
-    height_mm: float
+    slices: tuple[int, ...]
     panels: tuple[Panel, ...]
 
 
 @dataclass(frozen=True)
-class CaseOverlay:
-    """Pictures of a case.
+class CasePictures:
+    """All pictures of a case.
 
     Parameters
     ----------
-    case
-        Identifier.
+    width_mm, height_mm
+        Size of a slice's picture.
     slices
-        Empty where there is no picture to show.
-    reason
-        Why there is none, or "".
+        PNG in base64 by the index of the slice on axis 0.
+    outlines
+        Data of an SVG path in mm by the name of a contour.
+    montages
+        One for each model: both contours on every slice with a tumor.
+    side_by_side
+        The slices with the largest areas, predictions first, the annotation last.
     """
 
-    case: str
-    slices: tuple[SliceView, ...]
-    reason: str = ""
+    width_mm: float
+    height_mm: float
+    slices: Mapping[int, str]
+    outlines: Mapping[str, str]
+    montages: tuple[SliceView, ...]
+    side_by_side: tuple[SliceView, ...]
 
 
-@dataclass(frozen=True)
-class OverlayInput:
-    """What a case's pictures are made of.
-
-    Parameters
-    ----------
-    image, reference
-        Files, None where absent.
-    results
-        Judgement by the key of a model.
-    predictions
-        Files by the key of a model; a model without one is absent.
-    """
-
-    image: Path | None
-    reference: Path | None
-    results: Mapping[str, CaseResult]
-    predictions: Mapping[str, Path]
+def draw_case(volumes: CaseVolumes) -> CasePictures:
+    """Pictures of one case, cropped around its masks."""
+    return _Drawing(volumes).pictures()
 
 
-def find_images(folder: Path) -> dict[str, Path]:
-    """Image of each case by its identifier: CASE_0000.nii.gz, as in nnU-Net's imagesTr."""
-    return {stem.removesuffix(_CHANNEL_SUFFIX): path for stem, path in volumes_by_case(folder).items()}
+def model_name(results: Mapping[str, CaseResult], key: str) -> str:
+    """A model on the pages of a case: its key stands where there are several."""
+    return "Prediction" if len(results) == 1 else f"Prediction {key}"
 
 
-def draw_all(inputs: Mapping[str, OverlayInput]) -> list[CaseOverlay]:
-    """Pictures of all cases, in the order of `inputs`."""
-    with ThreadPoolExecutor(allocated_cpus()) as pool:
-        return list(pool.map(draw_case, inputs, inputs.values()))
+def score_text(result: CaseResult) -> str:
+    """Dice as it was judged, and whether the case was missed."""
+    score = "no Dice" if result.dice is None else f"Dice {result.dice:.2f}"
+    return score + (", missed" if result.detected is False else "")
 
 
-def draw_case(case: str, source: OverlayInput) -> CaseOverlay:
-    """Pictures of one case; a file that cannot be used is told in the overlay's `reason` or a panel's `message`."""
-    if source.image is None:
-        return CaseOverlay(case, (), f"There is no image {case}{_CHANNEL_SUFFIX}.nii.gz.")
-    try:
-        image = read_volume(source.image)
-    except NnunetSpineError:
-        return CaseOverlay(case, (), f"The image {source.image.name} cannot be read.")
-    reference = _mask_on(image, source.reference)
-    predictions = {key: _mask_on(image, source.predictions.get(key)) for key in source.results}
-    present = [mask for mask in (reference, *predictions.values()) if mask is not None]
-    wanted = _wanted_slices(reference, predictions)
-    if not wanted:
-        return CaseOverlay(
-            case, (), "Neither a reference nor a prediction on the grid of the image has a tumor to show."
-        )
-    _, *spacing = image.geometry.spacing_zyx_mm
-    spacing_yx = (spacing[0], spacing[1])
-    window = panels.window_around(present, image.geometry.shape_zyx[1:], spacing_yx)
-    drawing = _Drawing(case, image, reference, predictions, source.results, window, spacing_yx)
-    return CaseOverlay(case, tuple(drawing.slice_view(index, why) for index, why in wanted.items()))
+def montage_slices(masks: Sequence[Mask]) -> list[int]:
+    """Indices on axis 0 of the slices that any mask is on, at equal steps where these are more than `MOST_TILES`."""
+    seen = np.flatnonzero(np.any([mask.any(axis=(1, 2)) for mask in masks], axis=0))
+    if len(seen) <= MOST_TILES:
+        return [int(index) for index in seen]
+    return [int(seen[i]) for i in np.rint(np.linspace(0, len(seen) - 1, MOST_TILES)).astype(int)]
 
 
 @dataclass(frozen=True, eq=False)
 class _Drawing:
-    case: str
-    image: Volume
-    reference: Mask | None
-    predictions: Mapping[str, Mask | None]
-    results: Mapping[str, CaseResult]
-    window: panels.Window
-    spacing_yx_mm: tuple[float, float]
+    volumes: CaseVolumes
+    paths: dict[str, str] = field(default_factory=dict)
 
-    def slice_view(self, index: int, why: Sequence[str]) -> SliceView:
-        """One slice with its contours, and why it is shown."""
-        height, width = self.window.size_mm(self.spacing_yx_mm)
-        png = panels.grey_png(self.window.of(self.image.array[index]), *panels.grey_range(self.image.array))
-        shown = [self._prediction(key, index) for key in self.predictions]
-        return SliceView(
-            caption=f"Slice {index + 1} of {len(self.image.array)}: largest area of {' and '.join(why)}",
-            picture=embedded(png),
+    @cached_property
+    def window(self) -> panels.Window:
+        volumes = self.volumes
+        return panels.window_around(volumes.masks, volumes.image.geometry.shape_zyx[1:], volumes.spacing_yx_mm)
+
+    def pictures(self) -> CasePictures:
+        height, width = self.window.size_mm(self.volumes.spacing_yx_mm)
+        montages = tuple(self.montage(key) for key in self.volumes.predictions)
+        side_by_side = tuple(self.side_by_side(index, why) for index, why in self._wanted_slices().items())
+        shown = sorted({index for view in (*montages, *side_by_side) for index in view.slices})
+        low, high = panels.grey_range(self.volumes.image.array)
+        pngs = {i: panels.grey_png(self.window.of(self.volumes.image.array[i]), low, high) for i in shown}
+        return CasePictures(
             width_mm=round(width, 1),
             height_mm=round(height, 1),
-            panels=(*shown, self._annotation(index)),
+            slices={index: embedded(png) for index, png in pngs.items()},
+            outlines=self.paths,
+            montages=montages,
+            side_by_side=side_by_side,
         )
+
+    def montage(self, key: str) -> SliceView:
+        """Every slice with a tumor, with both contours."""
+        result, name = self.volumes.results[key], model_name(self.volumes.results, key)
+        slices = montage_slices(self.volumes.masks)
+        total = np.count_nonzero(np.any([mask.any(axis=(1, 2)) for mask in self.volumes.masks], axis=0))
+        which = "every slice" if len(slices) == total else f"{len(slices)} of {total} slices"
+        tiles = tuple(self._tile(key, name, index) for index in slices)
+        whose = "prediction or annotation" if len(self.volumes.predictions) == 1 else "any prediction or annotation"
+        return SliceView(f"{name}: {score_text(result)}", f"{which} with {whose}", tuple(slices), tiles)
+
+    def side_by_side(self, index: int, why: Sequence[str]) -> SliceView:
+        """One slice with a panel for each model and the annotation."""
+        shown = (*(self._prediction(key, index) for key in self.volumes.predictions), self._annotation(index))
+        caption = f"Slice {index + 1} of {len(self.volumes.image.array)}: largest area of {' and '.join(why)}"
+        return SliceView("", caption, (index,) * len(shown), shown)
+
+    def _tile(self, key: str, name: str, index: int) -> Panel:
+        both = (self._outlines("", index), self._outlines(key, index))
+        outlines = tuple(outline for found in both for outline in found)
+        seen = " and ".join(outline.kind for outline in outlines) or "no contour"
+        alt = f"Sagittal slice {index + 1} of {self.volumes.case}: {seen} of {name[0].lower()}{name[1:]}"
+        return Panel(f"slice {index + 1}", outlines, "", alt)
 
     def _prediction(self, key: str, index: int) -> Panel:
-        result = self.results[key]
-        name = "Prediction" if len(self.results) == 1 else f"Prediction {key}"
-        score = "no Dice" if result.dice is None else f"Dice {result.dice:.2f}"
-        title = f"{name}, {score}" + (", missed" if result.detected is False else "")
-        path = self._outline(self.predictions[key], index)
+        result = self.volumes.results[key]
         state = _STATE_TEXTS.get(result.prediction, "not on this slice")
-        return Panel(title, "prediction", path, "" if path else state, self._alt(name, path or "", index, score, state))
+        return self._panel(model_name(self.volumes.results, key), score_text(result), key, index, state)
 
     def _annotation(self, index: int) -> Panel:
-        path = self._outline(self.reference, index)
-        state = "no annotation" if self.reference is None else "not on this slice"
-        return Panel(
-            "Annotation", "annotation", path, "" if path else state, self._alt("Annotation", path, index, "", state)
-        )
+        state = "no annotation" if self.volumes.reference is None else "not on this slice"
+        return self._panel("Annotation", "", "", index, state)
 
-    def _outline(self, mask: Mask | None, index: int) -> str:
-        return "" if mask is None else panels.outline_path(self.window.of(mask[index]), self.spacing_yx_mm)
+    def _panel(self, name: str, score: str, key: str, index: int, state: str) -> Panel:
+        outlines = self._outlines(key, index)
+        what = "outlined on" if outlines else f"{state}:"
+        alt = f"{name} of {self.volumes.case} {what} sagittal slice {index + 1}" + (f"; {score}" if score else "")
+        return Panel(f"{name}, {score}" if score else name, outlines, "" if outlines else state, alt)
 
-    def _alt(self, name: str, path: str, index: int, score: str, state: str) -> str:
-        what = "outlined on" if path else f"{state}:"
-        return f"{name} of {self.case} {what} sagittal slice {index + 1}" + (f"; {score}" if score else "")
+    def _outlines(self, key: str, index: int) -> tuple[Outline, ...]:
+        """Contour of a prediction, or with an empty key of the annotation; none where it is not on the slice."""
+        mask = self.volumes.predictions[key] if key else self.volumes.reference
+        if mask is None or not mask[index].any():
+            return ()
+        kind, name = "prediction" if key else "annotation", f"outline-{key}{index}"
+        if name not in self.paths:
+            self.paths[name] = panels.outline_path(self.window.of(mask[index]), self.volumes.spacing_yx_mm)
+        return (Outline(kind, name),)
 
-
-def _mask_on(image: Volume, path: Path | None) -> Mask | None:
-    """Mask on the grid of `image`; None where there is none that can be drawn on it."""
-    if path is None:
-        return None
-    try:
-        volume = read_mask(path)
-    except NnunetSpineError:
-        return None
-    return volume.mask if volume.geometry.same_grid(image.geometry) else None
-
-
-def _wanted_slices(reference: Mask | None, predictions: Mapping[str, Mask | None]) -> dict[int, list[str]]:
-    """Slices to show, each with whose largest area it holds."""
-    names = {"the annotation": reference}
-    names |= {"the prediction" if len(predictions) == 1 else f"prediction {k}": m for k, m in predictions.items()}
-    wanted: dict[int, list[str]] = {}
-    for name, mask in names.items():
-        index = None if mask is None else panels.largest_slice(mask)
-        if index is not None:
-            wanted.setdefault(index, []).append(name)
-    return wanted
+    def _wanted_slices(self) -> dict[int, list[str]]:
+        """Slices with a largest area, each with whose it is."""
+        predictions = self.volumes.predictions
+        names = {"the annotation": self.volumes.reference}
+        names |= {"the prediction" if len(predictions) == 1 else f"prediction {k}": m for k, m in predictions.items()}
+        wanted: dict[int, list[str]] = {}
+        for name, mask in names.items():
+            index = None if mask is None else panels.largest_slice(mask)
+            if index is not None:
+                wanted.setdefault(index, []).append(name)
+        return wanted

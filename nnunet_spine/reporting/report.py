@@ -1,8 +1,9 @@
-"""One self-contained HTML page: the table of results first, then models side by side, Dice per fold, every case."""
+"""A report as one folder that opens from disk: results first, then models side by side, plots, and a page per case."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
@@ -12,15 +13,27 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation import source_deck, tables
 from nnunet_spine.evaluation.compare import Comparison
 from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
-from nnunet_spine.evaluation.results import CaseResult, Evaluation
-from nnunet_spine.files import write_text
+from nnunet_spine.evaluation.results import EVALUATION_FILE, CaseResult, Evaluation
+from nnunet_spine.evaluation.summary import summarise
+from nnunet_spine.files import read_json
 from nnunet_spine.manifest import versions
-from nnunet_spine.reporting.figures import DARK, LIGHT, MODEL_COLOURS, Theme
-from nnunet_spine.reporting.overlays import OverlayInput, draw_all, find_images
-from nnunet_spine.reporting.page import embedded, render
-from nnunet_spine.reporting.strip_plot import strip_plot_png
+from nnunet_spine.nnunet.environment import allocated_cpus
+from nnunet_spine.progress import Progress, silent
+from nnunet_spine.reporting.case_page import CasePlace, page_link, write_case_page
+from nnunet_spine.reporting.case_volumes import CaseFiles, find_images
+from nnunet_spine.reporting.figures import MODEL_COLOURS
+from nnunet_spine.reporting.insight_sections import insight_sections, probable_reasons
+from nnunet_spine.reporting.markdown import report_markdown
+from nnunet_spine.reporting.page import render
+from nnunet_spine.reporting.plots import comparison_plots, result_plots
+from nnunet_spine.reporting.report_folder import put, report_folder, write_contents
+from nnunet_spine.reporting.report_tables import Section, measures_section, score, volume
+from nnunet_spine.reporting.viewer import viewer_files
 
 TEMPLATE = "report.html.j2"
+INDEX_FILE = "index.html"
+MARKDOWN_FILE = "report.md"
+TABLES_FOLDER = "tables"
 
 
 @dataclass(frozen=True)
@@ -35,11 +48,14 @@ class ReportModel:
         Its judgement.
     predictions
         Prediction by case; or a folder of them, or nnU-Net's trained-model folder.
+    folder
+        Folder of its evaluation, whose CSV and JSON files are copied into the report; None copies nothing.
     """
 
     label: str
     evaluation: Evaluation
     predictions: Mapping[str, Path] | Path
+    folder: Path | None = None
 
     def paths(self) -> Mapping[str, Path]:
         """Prediction by case; cases without one are absent."""
@@ -49,7 +65,7 @@ class ReportModel:
 
 
 def write_report(
-    path: Path,
+    folder: Path,
     *,
     title: str,
     models: Sequence[ReportModel],
@@ -58,13 +74,16 @@ def write_report(
     references: Path,
     notes: Sequence[str],
     departures: Mapping[str, Sequence[str]],
-) -> None:
-    """Write the report as one HTML file that needs no network and no script; equal inputs give equal bytes.
+    sections: Sequence[Section] = (),
+    comparison_folder: Path | None = None,
+    progress: Progress = silent,
+) -> dict[str, str]:
+    """Write the report as one folder that needs no network; equal inputs give equal bytes.
 
     Parameters
     ----------
-    path
-        The file, complete or not there at all.
+    folder
+        Complete or not there at all; an earlier report is replaced, anything else is refused.
     title
         Heading of the page.
     models
@@ -79,6 +98,17 @@ def write_report(
         Caveats, shown on top.
     departures
         What differs from the protocol, a line each, by the label of a model.
+    sections
+        Further tables, shown after results and comparison.
+    comparison_folder
+        Whose CSV and JSON files are copied, as for a model.
+    progress
+        Told after each case.
+
+    Returns
+    -------
+    dict
+        Why there is no picture, by case; empty where all have one.
 
     Raises
     ------
@@ -87,28 +117,35 @@ def write_report(
     NotFound
         Where a folder of predictions holds none of the cases.
     NotWritable
-        Where `path` cannot be written.
+        Where `folder` cannot be written, or holds what is not of a report.
     """
     keyed = _keyed(models)
     evaluations = {key: model.evaluation for key, model in keyed.items()}
-    page = render(
-        TEMPLATE,
-        title=title,
-        notes=list(notes),
-        models=[_model_content(key, model, departures.get(model.label)) for key, model in keyed.items()],
-        header=tables.HEADER,
-        definitions=tables.definitions(models[0].evaluation.criterion),
-        deck_rows=source_deck.published_rows(),
-        deck_notes=source_deck.footnotes(),
-        comparison=_comparison_content(comparison) if comparison else None,
-        plot={theme: _plot(evaluations, colours) for theme, colours in (("light", LIGHT), ("dark", DARK))},
-        cases=_cases_content(keyed, images, references),
-        other_departures={
-            label: lines for label, lines in departures.items() if label not in {m.label for m in models}
-        },
-        versions=versions(),
-    )
-    write_text(path, page)
+    files = _case_files(keyed, images, references)
+    told = {key: _content_of(model) for key, model in keyed.items()}
+    measures = measures_section(evaluations)
+    content = {
+        "title": title,
+        "notes": list(notes),
+        **_models_content(keyed, departures),
+        "comparison": _comparison_content(comparison) if comparison else None,
+        "plots": result_plots(evaluations),
+        "comparison_plots": comparison_plots(evaluations) if comparison else [],
+        "sections": [*sections, *insight_sections(told), *([measures] if measures else [])],
+        "cases": [_case_row(case, found.results, keyed) for case, found in files.items()],
+        "versions": versions(),
+    }
+    with report_folder(folder) as staging:
+        probable = {key: probable_reasons(content) for key, content in told.items()}
+        reasons = _write_cases(staging, title, {k: m.label for k, m in keyed.items()}, files, probable, progress)
+        copied = _copy_tables(staging, {**{k: m.folder for k, m in keyed.items()}, "comparison": comparison_folder})
+        _put_all(staging, "viewer", viewer_files())
+        for plot in (*content["plots"], *content["comparison_plots"]):
+            _put_all(staging, "figures", plot.files())
+        put(staging, INDEX_FILE, render(TEMPLATE, **content, reasons=reasons, copied=copied))
+        put(staging, MARKDOWN_FILE, report_markdown(content))
+        write_contents(staging, {"title": title, "models": {key: model.label for key, model in keyed.items()}})
+    return reasons
 
 
 def _keyed(models: Sequence[ReportModel]) -> dict[str, ReportModel]:
@@ -118,13 +155,28 @@ def _keyed(models: Sequence[ReportModel]) -> dict[str, ReportModel]:
     return dict(zip(ascii_uppercase, models, strict=False))
 
 
+def _models_content(keyed: Mapping[str, ReportModel], departures: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    labels = {model.label for model in keyed.values()}
+    return {
+        "models": [_model_content(key, model, departures.get(model.label)) for key, model in keyed.items()],
+        "header": tables.HEADER,
+        "definitions": tables.definitions(next(iter(keyed.values())).evaluation.criterion),
+        "deck_rows": source_deck.published_rows(),
+        "deck_notes": source_deck.footnotes(),
+        "other_departures": {label: lines for label, lines in departures.items() if label not in labels},
+    }
+
+
 def _model_content(key: str, model: ReportModel, departures: Sequence[str] | None) -> dict[str, Any]:
+    summary = summarise(model.evaluation)
     return {
         "key": key,
         "label": model.label,
         "colour": MODEL_COLOURS[(ord(key) - ord("A")) % len(MODEL_COLOURS)],
         "rows": tables.table_rows(model.evaluation),
         "average_note": tables.average_note(model.evaluation),
+        "summary": ("Patient by patient, with 95 % intervals", tables.SUMMARY_HEADER, tables.summary_rows(summary)),
+        "summary_notes": tables.summary_notes(summary),
         "problems": model.evaluation.all_problems(),
         "notes": model.evaluation.all_notes(),
         "departures": departures,
@@ -133,19 +185,21 @@ def _model_content(key: str, model: ReportModel, departures: Sequence[str] | Non
 
 def _comparison_content(comparison: Comparison) -> dict[str, Any]:
     return {
-        "notes": [*comparison.notes, *comparison.verdicts, *comparison.explanations],
+        "notes": comparison.notes,
+        "verdicts": comparison.verdicts,
+        "explanations": comparison.explanations,
         "header": tables.COMPARISON_HEADER,
         "rows": tables.comparison_rows(comparison),
         "paired": [tables.paired_table(summary) for summary in comparison.paired],
+        "tests": [
+            *map(tables.methods_table, comparison.method_tests),
+            *map(tables.tests_table, comparison.tests),
+        ],
     }
 
 
-def _plot(evaluations: Mapping[str, Evaluation], theme: Theme) -> str:
-    return embedded(strip_plot_png(evaluations, theme))
-
-
-def _cases_content(keyed: Mapping[str, ReportModel], images: Path, references: Path) -> list[dict[str, Any]]:
-    """One entry for each case that any model was judged on, by fold and case."""
+def _case_files(keyed: Mapping[str, ReportModel], images: Path, references: Path) -> dict[str, CaseFiles]:
+    """Files and judgements of each case that any model was judged on, by fold and case."""
     results: dict[str, dict[str, CaseResult]] = {}
     for key, model in keyed.items():
         for result in model.evaluation.results:
@@ -153,8 +207,8 @@ def _cases_content(keyed: Mapping[str, ReportModel], images: Path, references: P
     order = sorted(results, key=lambda case: (next(iter(results[case].values())).fold, case))
     image_paths, reference_paths = find_images(images), volumes_by_case(references)
     prediction_paths = {key: model.paths() for key, model in keyed.items()}
-    inputs = {
-        case: OverlayInput(
+    return {
+        case: CaseFiles(
             image_paths.get(case),
             reference_paths.get(case),
             results[case],
@@ -162,18 +216,60 @@ def _cases_content(keyed: Mapping[str, ReportModel], images: Path, references: P
         )
         for case in order
     }
-    return [
-        {
-            "number": number,
-            "overlay": overlay,
-            "result": next(iter(results[overlay.case].values())),
-            "scores": [_score(results[overlay.case].get(key)) for key in keyed],
-        }
-        for number, overlay in enumerate(draw_all(inputs), start=1)
+
+
+def _case_row(case: str, results: Mapping[str, CaseResult], keys: Iterable[str]) -> dict[str, Any]:
+    first = next(iter(results.values()))
+    return {
+        "case": case,
+        "link": page_link(case),
+        "cells": (str(first.fold), volume(first.reference_volume_ml), *[score(results.get(key)) for key in keys]),
+    }
+
+
+def _content_of(model: ReportModel) -> Mapping[str, Any]:
+    """What its evaluation.json tells; nothing where no folder of it was given."""
+    content: Mapping[str, Any] = read_json(model.folder / EVALUATION_FILE) if model.folder else {}
+    return content
+
+
+def _write_cases(
+    folder: Path,
+    title: str,
+    labels: Mapping[str, str],
+    files: Mapping[str, CaseFiles],
+    probable: Mapping[str, Mapping[str, Sequence[str]]],
+    progress: Progress,
+) -> dict[str, str]:
+    """Pages of all cases; why there is no picture, by case."""
+    order = ["", *files, ""]
+    places = [
+        CasePlace(
+            case, order[i], order[i + 2], labels, title, {key: found.get(case, ()) for key, found in probable.items()}
+        )
+        for i, case in enumerate(files)
     ]
+    reasons = {}
+    with ThreadPoolExecutor(allocated_cpus()) as pool:
+        written = pool.map(lambda place: write_case_page(folder, place, files[place.case]), places)
+        for done, (place, reason) in enumerate(zip(places, written, strict=True), start=1):
+            progress(done, len(places), place.case)
+            if reason:
+                reasons[place.case] = reason
+    return reasons
 
 
-def _score(result: CaseResult | None) -> str:
-    if result is None or result.dice is None:
-        return tables.UNDEFINED
-    return f"{result.dice:.2f}" + ("" if result.detected else " missed")
+def _copy_tables(folder: Path, sources: Mapping[str, Path | None]) -> list[str]:
+    """Copy what evaluation and comparison wrote; links to the copies."""
+    copied = []
+    for name, source in sources.items():
+        for path in sorted(source.iterdir()) if source else ():
+            if path.suffix in {".csv", ".json"} and path.is_file():
+                copied.append(f"{TABLES_FOLDER}/{name}/{path.name}")
+                put(folder, copied[-1], path.read_bytes())
+    return copied
+
+
+def _put_all(folder: Path, name: str, files: Mapping[str, bytes]) -> None:
+    for file, content in files.items():
+        put(folder, f"{name}/{file}", content)

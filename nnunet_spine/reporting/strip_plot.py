@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
-from nnunet_spine.reporting.figures import MODEL_COLOURS, Theme, blank_figure, figure_png
+from nnunet_spine.reporting.figures import MODEL_COLOURS, Theme, blank_figure, dress, figure_png
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 _BIN = 0.04
@@ -21,6 +21,11 @@ class Style:
 
     colour: str
     marker: str
+
+
+def style_of(model: int) -> Style:
+    """Style of a model by its place, from 0."""
+    return Style(MODEL_COLOURS[model % len(MODEL_COLOURS)], MARKERS[model % len(MARKERS)])
 
 
 def strip_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
@@ -38,7 +43,7 @@ def strip_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
     folds = sorted({k for evaluation in models.values() for k in evaluation.fold_numbers})
     width = 0.8 / len(models)
     for i, (key, evaluation) in enumerate(models.items()):
-        style = Style(MODEL_COLOURS[i % len(MODEL_COLOURS)], MARKERS[i % len(MARKERS)])
+        style = style_of(i)
         axes.plot([], [], linestyle="", label=key, color=style.colour, marker=style.marker)
         for place, fold in enumerate(folds):
             centre = place - 0.4 + (i + 0.5) * width
@@ -93,14 +98,8 @@ def _draw_strip(axes: Axes, centre: float, width: float, results: Sequence[CaseR
 
 
 def _dress(axes: Axes, folds: Sequence[int], theme: Theme, *, with_legend: bool) -> None:
-    axes.set_xticks(range(len(folds)), [f"fold {k}" for k in folds], color=theme.ink)
+    axes.set_xticks(range(len(folds)), [f"fold {k}" for k in folds])
     axes.set_xlim(-0.5, max(len(folds), 1) - 0.5)
     axes.set_ylim(-0.04, 1.0)
-    axes.set_ylabel("Dice", color=theme.ink)
-    axes.tick_params(colors=theme.ink, length=0)
-    axes.grid(axis="y", color=theme.grid, linewidth=0.8)
-    axes.set_axisbelow(True)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    if with_legend:
-        axes.legend(frameon=False, labelcolor=theme.ink, loc="lower left", bbox_to_anchor=(0, 1), ncols=6)
+    axes.set_ylabel("Dice")
+    dress(axes, theme, with_legend=with_legend)

@@ -28,7 +28,7 @@ from nnunet_spine.phantoms.cohort import write_cohort
 from nnunet_spine.progress import Progress
 from nnunet_spine.protocol import PROTOCOL
 from nnunet_spine.reporting.conversion_page import conversion_page
-from nnunet_spine.reporting.report import ReportModel, write_report
+from nnunet_spine.reporting.report import INDEX_FILE, ReportModel, write_report
 from nnunet_spine.training.run import TrainingJob, train_fold
 from nnunet_spine.workflow.steps import Study, ensure_evaluation, ensure_nnunet_fold, ensure_nnunet_plans, ensure_plans
 
@@ -85,7 +85,7 @@ class DemoResult:
     comparison
         Both models, paired.
     report
-        The HTML report.
+        The report's index.html.
     trained
         Folds that were trained now; none where all was complete.
     """
@@ -136,8 +136,7 @@ def run_demo(settings: DemoSettings, step: StepProgress) -> DemoResult:
         study.output / "comparison", comparison, make_manifest("compare", parameters={"notes": notes}, inputs=inputs)
     )
     with step("report") as progress:
-        report = _report(study, models, evaluations, comparison, notes)
-        progress(1, 1)
+        report = _report(study, models, evaluations, comparison, notes, progress)
     return DemoResult(evaluations, comparison, report, tuple(trained))
 
 
@@ -213,13 +212,16 @@ def _report(
     evaluations: dict[str, Evaluation],
     comparison: Comparison,
     notes: list[str],
+    progress: Progress,
 ) -> Path:
-    path = study.output.parent / "report.html"
+    folder = study.output.parent / "report"
     write_report(
-        path,
+        folder,
         title="Demo: the documented protocol beside nnU-Net's own configuration",
         models=[
-            ReportModel(label, evaluations[label], out_of_fold_predictions(model, study.workspace))
+            ReportModel(
+                label, evaluations[label], out_of_fold_predictions(model, study.workspace), study.output / label
+            )
             for label, model in models.items()
         ],
         comparison=comparison,
@@ -227,8 +229,10 @@ def _report(
         references=study.raw / "labelsTr",
         notes=notes,
         departures={label: _departures(study, model) for label, model in models.items()},
+        comparison_folder=study.output / "comparison",
+        progress=progress,
     )
-    return path
+    return folder / INDEX_FILE
 
 
 def _departures(study: Study, model: Model) -> list[str]:

@@ -78,16 +78,19 @@ def test_it_prints_tables_comparison_and_report(completed, folder: Path) -> None
     assert output.count("fold 0") >= 3
     assert "average" in output
     assert "far from trained: no conclusion" in output
-    assert f"report: {folder / 'report.html'}" in output
-    assert max(map(len, output.splitlines())) <= max(80, len(f"report: {folder / 'report.html'}"))
+    line = f"report: {folder / 'report' / 'index.html'}"
+    assert line in output
+    assert max(map(len, output.splitlines())) <= max(80, len(line))
 
 
-def test_the_report_is_one_file_that_names_the_departure(completed, folder: Path) -> None:
-    page = (folder / "report.html").read_text(encoding="utf-8")
+def test_the_report_is_one_folder_that_names_the_departure(completed, folder: Path) -> None:
+    page = (folder / "report" / "index.html").read_text(encoding="utf-8")
     assert "far from trained: no conclusion" in page
     assert "not a medical device" in page
     assert re.search(r"epochs: 3 instead of 400", page)
     assert not re.search(r"""(?:src|href)=["']https?:""", page)
+    assert len(list((folder / "report" / "cases").glob("*.html"))) == 6
+    assert (folder / "report" / "tables" / "comparison" / "paired.csv").is_file()
 
 
 def test_both_models_are_judged_on_the_same_cases(completed, folder: Path) -> None:
@@ -128,7 +131,7 @@ def test_no_patient_data_outside_the_export_and_the_mapping(completed, folder: P
         if (
             path.is_file()
             and inside not in {"export", "private"}
-            and path.suffix in {".json", ".csv", ".html", ".txt", ".log"}
+            and path.suffix in {".json", ".csv", ".html", ".txt", ".log", ".md", ".js"}
         ):
             text += path.read_text(encoding="utf-8")
     assert identities

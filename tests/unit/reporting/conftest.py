@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -46,9 +48,29 @@ class Page(HTMLParser):
         assert len(self.ids) == len(set(self.ids))
         for target in self.targets:
             assert target.startswith("data:image/png;base64,") or target.removeprefix("#") in self.ids
-        without_pictures = re.sub(r"base64,[\w+/=]+", "base64,", self.text)
-        for outside in ("http", "<script", "url("):
+        self.assert_no_network("<script")
+
+    def assert_no_network(self, *more: str) -> None:
+        """Its text refers to no other place, and holds none of `more`."""
+        without_pictures = re.sub(r"base64,[\w+/=]+", "base64,", self.text).replace("http-equiv", "")
+        for outside in ("http", "url(", *more):
             assert outside not in without_pictures
+
+    def assert_linked(self, path: Path) -> None:
+        """Its elements are closed, and every target is within itself or a file below the report's folder."""
+        assert self.open == []
+        assert len(self.ids) == len(set(self.ids))
+        self.assert_no_network()
+        for target in self.targets:
+            file, _, anchor = target.partition("#")
+            if target.startswith("data:image/png;base64,"):
+                continue
+            if not file:
+                assert anchor in self.ids
+                continue
+            found = path.parent / unquote(file)
+            assert found.is_file(), target
+            assert not anchor or f'id="{anchor}"' in found.read_text(encoding="utf-8")
 
 
 @pytest.fixture

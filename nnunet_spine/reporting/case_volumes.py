@@ -1,0 +1,105 @@
+"""Image, reference and predictions of a case, read from files onto one grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.evaluation.masks import read_mask, volumes_by_case
+from nnunet_spine.evaluation.results import CaseResult
+from nnunet_spine.images import Volume, read_volume
+
+Mask = npt.NDArray[np.bool_]
+_CHANNEL_SUFFIX = "_0000"
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """What a case's pictures are made of.
+
+    Parameters
+    ----------
+    image, reference
+        Files, None where absent.
+    results
+        Judgement by the key of a model.
+    predictions
+        Files by the key of a model; a model without one is absent.
+    """
+
+    image: Path | None
+    reference: Path | None
+    results: Mapping[str, CaseResult]
+    predictions: Mapping[str, Path]
+
+
+@dataclass(frozen=True, eq=False)
+class CaseVolumes:
+    """A case on the grid of its image, array axis 0 running over sagittal slices.
+
+    Parameters
+    ----------
+    case
+        Identifier.
+    image
+        Array (z, y, x).
+    reference
+        Boolean array of that shape; None where there is none on this grid.
+    predictions
+        The same by the key of a model.
+    results
+        Judgement by the key of a model.
+    """
+
+    case: str
+    image: Volume
+    reference: Mask | None
+    predictions: Mapping[str, Mask | None]
+    results: Mapping[str, CaseResult]
+
+    @property
+    def masks(self) -> list[Mask]:
+        """Those that there are."""
+        return [mask for mask in (self.reference, *self.predictions.values()) if mask is not None]
+
+    @property
+    def spacing_yx_mm(self) -> tuple[float, float]:
+        """Of a slice."""
+        _, y, x = self.image.geometry.spacing_zyx_mm
+        return y, x
+
+
+def find_images(folder: Path) -> dict[str, Path]:
+    """Image of each case by its identifier: CASE_0000.nii.gz, as in nnU-Net's imagesTr."""
+    return {stem.removesuffix(_CHANNEL_SUFFIX): path for stem, path in volumes_by_case(folder).items()}
+
+
+def read_case(case: str, files: CaseFiles) -> CaseVolumes | str:
+    """Read a case; where there is nothing to show, why, as a sentence without a path."""
+    if files.image is None:
+        return f"There is no image {case}{_CHANNEL_SUFFIX}.nii.gz."
+    try:
+        image = read_volume(files.image)
+    except NnunetSpineError:
+        return f"The image {files.image.name} cannot be read."
+    predictions = {key: _mask_on(image, files.predictions.get(key)) for key in files.results}
+    volumes = CaseVolumes(case, image, _mask_on(image, files.reference), predictions, files.results)
+    if not any(mask.any() for mask in volumes.masks):
+        return "Neither a reference nor a prediction on the grid of the image has a tumor to show."
+    return volumes
+
+
+def _mask_on(image: Volume, path: Path | None) -> Mask | None:
+    """Mask on the grid of `image`; None where there is none that can be drawn on it."""
+    if path is None:
+        return None
+    try:
+        volume = read_mask(path)
+    except NnunetSpineError:
+        return None
+    return volume.mask if volume.geometry.same_grid(image.geometry) else None

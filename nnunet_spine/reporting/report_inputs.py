@@ -1,0 +1,83 @@
+"""Models to report, from evaluations that were made before: their predictions and references must be the same files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.evaluation.compare import label_models
+from nnunet_spine.evaluation.masks import volumes_by_case
+from nnunet_spine.evaluation.results import EVALUATION_FILE, name_some
+from nnunet_spine.files import read_json, sha256
+from nnunet_spine.manifest import MANIFEST_FILE
+from nnunet_spine.reporting.report import ReportModel
+
+
+def models_of_evaluations(
+    evaluations: Sequence[Path], predictions: Sequence[Path], references: Path, *, labels: Sequence[str] | None = None
+) -> list[ReportModel]:
+    """Models to report.
+
+    Parameters
+    ----------
+    evaluations
+        Folders of evaluations, or their evaluation.json.
+    predictions
+        The predictions that each was made from, in the same order.
+    references
+        Folder of CASE.nii.gz.
+    labels
+        One for each; None takes the names of the evaluations' folders.
+
+    Raises
+    ------
+    NotFound, BadInput
+        Where a folder or file is absent or cannot be used, there is not one folder of predictions for each evaluation,
+        or a mask is not the one that was judged, by the SHA-256 in the evaluation's manifest.
+    """
+    if len(predictions) != len(evaluations):
+        raise BadInput(
+            f"{len(evaluations)} evaluations and {len(predictions)} folders of predictions were given. Give one "
+            "--predictions for each --evaluation, in the same order."
+        )
+    if not references.is_dir():
+        raise NotFound(f"There is no folder {references} with references. Check the path.")
+    files = [path / EVALUATION_FILE if path.is_dir() else path for path in evaluations]
+    judged = label_models(files, labels)
+    models = [
+        ReportModel(label, evaluation, folder, file.parent)
+        for (label, evaluation), file, folder in zip(judged.items(), files, predictions, strict=True)
+    ]
+    for model, file in zip(models, files, strict=True):
+        _check_same_masks(model, _recorded_hashes(file.parent), references)
+    return models
+
+
+def _recorded_hashes(folder: Path) -> Mapping[str, str]:
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise NotFound(
+            f"There is no {MANIFEST_FILE} beside the evaluation in {folder}: what it was made from cannot be checked. "
+            "Evaluate again, or give the folder that `nnunet-spine evaluate` wrote."
+        )
+    try:
+        return dict(read_json(path)["inputs"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is not a manifest as `nnunet-spine evaluate` writes it. Evaluate again.") from error
+
+
+def _check_same_masks(model: ReportModel, recorded: Mapping[str, str], references: Path) -> None:
+    """Refuse masks that are not those that were judged; one that was missing then must be missing now."""
+    for role, paths in (("prediction", model.paths()), ("reference", volumes_by_case(references))):
+        cases = [result.case for result in model.evaluation.results]
+        other = [case for case in cases if recorded.get(f"{role}/{case}") != _hash(paths.get(case))]
+        if other:
+            raise BadInput(
+                f"These {role}s are not those that {model.label} was judged on, by the hashes in its manifest: "
+                f"{name_some(other)}. Give the folder that it was evaluated with, or evaluate again."
+            )
+
+
+def _hash(path: Path | None) -> str | None:
+    return sha256(path) if path else None
