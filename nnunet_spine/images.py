@@ -6,7 +6,6 @@ SimpleITK's order (x, y, z). Physical space is LPS, in millimetres.
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from isal import igzip
+from isal import igzip, igzip_lib
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
 from nnunet_spine.files import replacing
@@ -29,6 +28,7 @@ Slices are then the first array axis, as in a sagittal DICOM series.
 """
 
 GRID_TOLERANCE_MM = 1e-3
+_DAMAGED: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says that it is an instance
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def check_complete(path: Path) -> None:
         expected = int(float(reader.GetMetaData("vox_offset")))
         expected += int(np.prod(reader.GetSize())) * int(reader.GetMetaData("bitpix")) // 8
         found = _unpacked_bytes(path)
-    except (RuntimeError, EOFError, OSError, zlib.error) as error:
+    except (RuntimeError, EOFError, OSError, _DAMAGED) as error:
         raise BadInput(f"{path} is damaged: it cannot be read to its end. Copy or export it again.") from error
     if found < expected:
         raise BadInput(

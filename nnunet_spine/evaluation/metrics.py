@@ -96,8 +96,14 @@ def centroid_distance_mm(reference: Mask, prediction: Mask, spacing_mm: Spacing)
     spacing_mm
         Spacing (z, y, x). The axes of a volume are at right angles, so that its direction does not change a distance.
     """
-    offset = np.argwhere(prediction).mean(axis=0) - np.argwhere(reference).mean(axis=0)
-    return float(np.linalg.norm(offset * spacing_mm))
+    return float(np.linalg.norm((_centroid(prediction) - _centroid(reference)) * spacing_mm))
+
+
+def _centroid(mask: Mask) -> npt.NDArray[np.float64]:
+    """Mean index of the voxels along each axis."""
+    axes = range(mask.ndim)
+    counts = [np.count_nonzero(mask, axis=tuple(other for other in axes if other != axis)) for axis in axes]
+    return np.array([np.average(np.arange(len(count)), weights=count) for count in counts])
 
 
 def check_pair(reference: Mask, prediction: Mask) -> None:

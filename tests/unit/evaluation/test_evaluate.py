@@ -65,6 +65,17 @@ def test_a_damaged_prediction_is_a_named_miss_without_its_path(three):
     assert str(three.root) not in problem
 
 
+@pytest.mark.parametrize("place", [12, 25, -30, -6, -2])
+def test_one_damaged_byte_is_named(three, place):
+    """In the compressed data, in its check sum, and in its length."""
+    content = bytearray((three.predictions / "a.nii.gz").read_bytes())
+    content[place] ^= 0xFF
+    (three.predictions / "a.nii.gz").write_bytes(content)
+    (problem,) = judge(three).all_problems()
+    assert problem.startswith("a: the prediction a.nii.gz is unusable")
+    assert by_case(judge(three))["c"].dice == 0.7
+
+
 def test_a_prediction_on_another_grid_is_named_with_both_and_never_resampled(three):
     image = sitk.ReadImage(str(three.predictions / "a.nii.gz"))
     image.SetOrigin((0.5, 0.0, 0.0))
