@@ -87,7 +87,11 @@ def _rescaled(datasets: Sequence[Any]) -> Any:
     for keyword in alike:
         if any(dataset[keyword].value != first[keyword].value for dataset in datasets):
             raise ValueError(f"slices of different {keyword}")
-    slice_mm, places = highdicom.spatial.get_series_volume_positions(list(datasets), rtol=2 * SPACING_TOLERANCE)
+    slice_mm, places = highdicom.spatial.get_volume_positions(
+        image_positions=[dataset.ImagePositionPatient for dataset in datasets],
+        image_orientation=first.ImageOrientationPatient,
+        rtol=2 * SPACING_TOLERANCE,
+    )
     if slice_mm is None:
         raise ValueError("slices without an even spacing")
     ordered = [dataset for _, dataset in sorted(zip(places, datasets, strict=True), key=lambda pair: pair[0])]
