@@ -144,7 +144,9 @@ def near_duplicates(
     new
         Cases that are looked at: at least one of a pair is one of them.
     """
-    pairs = [(a, b) for a, b in _maybe(cases, descriptors) if a.patient != b.patient and (a.case in new or b.case in new)]
+    pairs = [
+        (a, b) for a, b in _maybe(cases, descriptors) if a.patient != b.patient and (a.case in new or b.case in new)
+    ]
     found = []
     for a, b in pairs:
         alike = likeness(descriptors[a.case], descriptors[b.case])

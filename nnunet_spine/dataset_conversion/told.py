@@ -28,9 +28,7 @@ def without_errors(problems: Sequence[Problem]) -> list[Problem]:
     return [problem for problem in problems if problem.severity is not Severity.ERROR]
 
 
-def image_warnings(
-    staging: Path, cases: Sequence[StoredCase], added: Sequence[Added], processes: int
-) -> list[Problem]:
+def image_warnings(staging: Path, cases: Sequence[StoredCase], added: Sequence[Added], processes: int) -> list[Problem]:
     """Warnings of images that two patients share, where one of them is `added`; only the others are read again."""
     if not added:
         return []

@@ -6,9 +6,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from nnunet_spine.dataset_conversion.coarse_likeness import Lattice, maybe_alike
-from nnunet_spine.dataset_conversion.near_duplicates import ALIKE
+from nnunet_spine.dataset_conversion.near_duplicates import ALIKE, correlation
 from nnunet_spine.dataset_conversion.near_duplicates import Lattice as Fine
-from nnunet_spine.dataset_conversion.near_duplicates import correlation
 
 
 def anatomy(seed: int, first: tuple[int, int, int] = (-4, 2, 7)) -> Lattice:
@@ -21,7 +20,7 @@ def test_copies_may_be_alike_and_others_are_not() -> None:
     noise = np.random.default_rng(9).normal(scale=0.25 * values.std(), size=values.shape)
     outside = values.copy()
     outside[:5] = np.nan
-    cropped = values[4:25, 3:, 1:-2], first + [4, 3, 1]
+    cropped = values[4:25, 3:, 1:-2], first + np.array([4, 3, 1])
     copies = [(3 * values + 40, first), (values + noise, first), (outside, first), cropped]
     others = [anatomy(seed) for seed in (1, 2, 3)]
     alike = maybe_alike([(values, first), *copies, *others])
@@ -34,7 +33,7 @@ def test_every_pair_that_correlates_is_kept() -> None:
     rng = np.random.default_rng(4)
     base = anatomy(0)[0]
     lattices = [
-        (base * rng.uniform(0.5, 2) + share * anatomy(seed)[0], rng.integers(-3, 4, 3) * 0 + 1)
+        (base * rng.uniform(0.5, 2) + share * anatomy(seed)[0], np.array([1, 2, -3]))
         for seed, share in enumerate(np.linspace(0, 1, 25), start=1)
     ]
     alike = maybe_alike(lattices)
@@ -46,5 +45,5 @@ def test_every_pair_that_correlates_is_kept() -> None:
 
 def test_images_that_share_little_or_lie_far_apart_are_left_to_the_close_look() -> None:
     values, first = anatomy(0)
-    assert maybe_alike([(values, first), (values, first + [28, 26, 0])]).all()
+    assert maybe_alike([(values, first), (values, first + np.array([28, 26, 0]))]).all()
     assert maybe_alike([(values, first), (anatomy(1)[0], first + 3_000_000)]).all()
