@@ -51,10 +51,14 @@ make, sources = _module(TESTS / "conftest.py"), _module(TESTS / "sources" / "con
 
 @dataclass(frozen=True)
 class Quirk:
-    """Datasets of one series, and what they show: plans with their displayed values."""
+    """Datasets of one series, and what they show: plans with their displayed values, NaN where a slice is not there.
+
+    `by` gives how far each slice lies from its place in the plan, in mm.
+    """
 
     datasets: list[Any]
     truth: list[tuple[Any, Array]]
+    by: Callable[[int], Array] = lambda _: np.zeros(3)
 
 
 def plan_of(seed: int = 3, **options: Any) -> Any:
@@ -82,7 +86,10 @@ def without(number: int) -> Quirk:
     """A slice is missing."""
     quirk = plain()
     del quirk.datasets[number]
-    return quirk
+    plan, values = quirk.truth[0]
+    left = values.astype(float)
+    left[number] = np.nan
+    return Quirk(quirk.datasets, [(plan, left)])
 
 
 def moved(by: Callable[[int], Array]) -> Quirk:
@@ -90,7 +97,7 @@ def moved(by: Callable[[int], Array]) -> Quirk:
     quirk = plain()
     for number, dataset in enumerate(quirk.datasets):
         dataset.ImagePositionPatient = list(quirk.truth[0][0].point(number, 0, 0) + by(number))
-    return quirk
+    return Quirk(quirk.datasets, quirk.truth, by)
 
 
 def together(*plans: Any) -> Quirk:
@@ -207,7 +214,7 @@ def right_share(found: Found, quirk: Quirk) -> float:
     """Share of the true voxels that any volume has, by value and place."""
     right = total = 0
     for plan, values in quirk.truth:
-        places = np.array([plan.point(*index) for index in np.ndindex(*values.shape)])
+        places = np.array([plan.point(*index) + quirk.by(index[0]) for index in np.ndindex(*values.shape)])
         has = np.zeros(values.size, bool)
         for array, affine in found:
             index = np.linalg.inv(affine) @ TO_RAS @ np.vstack([places.T, np.ones(len(places))])
@@ -217,7 +224,7 @@ def right_share(found: Found, quirk: Quirk) -> float:
             taken = np.full(values.size, np.nan)
             taken[on] = array[tuple(nearest[:, on])]
             has |= np.isclose(taken, values.ravel(), rtol=1e-4, atol=1e-2)
-        right, total = right + int(has.sum()), total + values.size
+        right, total = right + int(has.sum()), total + int(np.isfinite(values).sum())
     return right / total
 
 
