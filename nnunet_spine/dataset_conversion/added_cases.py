@@ -14,6 +14,7 @@ from nnunet_spine.dataset_conversion.case_conversion import Job, Outcome, conver
 from nnunet_spine.dataset_conversion.conversion import StoredCase
 from nnunet_spine.dataset_conversion.found_source import FoundSource
 from nnunet_spine.dataset_conversion.known import Known
+from nnunet_spine.dataset_conversion.near_duplicates import Descriptor
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable
 from nnunet_spine.dataset_conversion.pseudonyms import Taken, pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import FILE_ENDING, FOLDERS, case_paths, history_folder
@@ -24,11 +25,12 @@ from nnunet_spine.progress import Progress
 
 @dataclass(frozen=True)
 class Added:
-    """A new case: its number in the source, what is stored, and what a user should know of it."""
+    """A new case: its number in the source, what is stored, what a user should know, and what its image is like."""
 
     number: int
     stored: StoredCase
     notes: tuple[Problem, ...]
+    descriptor: Descriptor | None
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def _added(staging: Path, number: int, pair: Done, names: tuple[str, str], diges
     for made, place in zip((pair.job.image, pair.job.label), case_paths(staging, source.split, case.case), strict=True):
         made.rename(place)
     notes = tuple(replace(problem, where=case.case) for problem in pair.outcome.problems)
-    return Added(number, StoredCase(case, source.split, _volume(pair), digests), notes)
+    return Added(number, StoredCase(case, source.split, _volume(pair), digests), notes, pair.outcome.descriptor)
 
 
 def _volume(pair: Done) -> float:

@@ -183,7 +183,7 @@ def _fill(
     training_ml = volumes_of(cases, Split.TRAIN)
     folding = fold([one.case for one in cases], training_ml, request, known.folds if known else ())
     problems += [p for one in added for p in one.notes]
-    problems += image_warnings(staging, cases, {one.stored.case.case for one in added}, run.processes)
+    problems += image_warnings(staging, cases, added, run.processes)
     problems += spelling_notes(found, added, known)
     problems += [note("folds", text) for text in folding.notes]
     problems = [*(lasting(known) if known else ()), *problems]

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from multiprocessing import get_context, parent_process
+from dataclasses import dataclass, field, replace
+from multiprocessing import forkserver, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import SimpleITK as sitk
 
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.image_checks import check_slices, check_volume_geometry, series_notes, value_notes
-from nnunet_spine.dataset_conversion.near_duplicates import Descriptor, describe_image
+from nnunet_spine.dataset_conversion.near_duplicates import Descriptor, describe, describe_image
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.reference_checks import check_mask
 from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
@@ -31,8 +31,8 @@ from nnunet_spine.errors import WorkFailed
 from nnunet_spine.images import Volume, is_volume_file, reorient, write_volume
 from nnunet_spine.progress import Progress
 
-CASES_PER_PROCESS = 4
-"""Starting a process takes as long as converting a few cases."""
+CASES_PER_PROCESS = 2
+"""Fewer are not worth a process."""
 
 IMAGES_PER_PROCESS = 40
 """As much for describing images."""
@@ -50,10 +50,11 @@ class Job:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a case; `volume_ml`, the lesion's, is None where the case was left out."""
+    """What came of a case; `volume_ml`, the lesion's, and `descriptor` are None where the case was left out."""
 
     volume_ml: float | None
     problems: tuple[Problem, ...] = ()
+    descriptor: Descriptor | None = field(default=None, repr=False, compare=False)
 
 
 def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) -> list[Outcome]:
@@ -90,11 +91,21 @@ def _mapping(processes: int) -> Iterator[Any]:
     if processes < 2:
         yield map
         return
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=_prepare_worker)
+    prepare_processes()
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("forkserver"), initializer=_prepare_worker)
     try:
         yield pool.map
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def prepare_processes() -> None:
+    """Start the process that worker processes are forked from; it imports while the caller goes on.
+
+    All of them share what it has imported, in time and in memory.
+    """
+    get_context("forkserver").set_forkserver_preload([__name__])
+    forkserver.ensure_running()
 
 
 def _prepare_worker() -> None:
@@ -123,14 +134,15 @@ def convert_case(job: Job) -> Outcome:
         checked = check_mask(reference.mask, image)
     except Unusable as unusable:
         return Outcome(None, (unusable.at(where),))
-    write_volume(job.image, Volume(compact(image.array), image.geometry))
+    stored = Volume(compact(image.array), image.geometry)
+    write_volume(job.image, stored)
     write_volume(job.label, reference.mask)
     volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
     notes = (
         *(note(where, text) for text in (*image_notes, *reference.notes)),
         *(replace(problem, where=where) for problem in checked),
     )
-    return Outcome(volume_ml, notes)
+    return Outcome(volume_ml, notes, describe(stored))
 
 
 def _read_image(source: SourceCase) -> tuple[Volume, tuple[str, ...]]:

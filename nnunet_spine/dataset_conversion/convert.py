@@ -7,6 +7,7 @@ from pathlib import Path
 
 from nnunet_spine.dataset_conversion import private_mapping
 from nnunet_spine.dataset_conversion.build import Page, Run, build
+from nnunet_spine.dataset_conversion.case_conversion import prepare_processes
 from nnunet_spine.dataset_conversion.conversion import Conversion, Request
 from nnunet_spine.dataset_conversion.existing import check_preprocessed, renew, settle
 from nnunet_spine.dataset_conversion.found_source import FoundSource
@@ -76,6 +77,8 @@ def convert(
     run = Run(processes=processes, progress=progress, results=results, page=page)
     with sole_writer(target.folder):
         settle(request)
+        if processes > 1:
+            prepare_processes()  # they get ready while the source is looked at
         found = FoundSource.of(discover(source, progress=progress), selection)
         if target.folder.exists():
             return renew(request, found, run)

@@ -244,6 +244,25 @@ def read_header(path: Path) -> Any:
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
 
 
+def attributes_of(header: Any) -> dict[str, Any]:
+    """Decoded attributes by keyword, without those that cannot be: all files' headers are kept, and read many times."""
+    found = {}
+    for tag in list(header.keys()):  # iterating over a Dataset decodes, and raises
+        try:
+            element = header[tag]
+            found[element.keyword] = _numbers(element.value) if element.VR == "DS" else element.value
+        except HEADER_ERRORS:
+            continue
+    return found
+
+
+def _numbers(value: Any) -> Any:
+    """Decimal strings as plain numbers."""
+    if isinstance(value, pydicom.multival.MultiValue):
+        return tuple(float(v) for v in value)
+    return float(value) if value not in (None, "") else value
+
+
 def read_export(folder: Path, *, progress: Progress = silent) -> Export:
     """Read the headers of all files below a folder and group them by series."""
     return group_files(folder, list(files_below(folder)), progress=progress)
@@ -285,7 +304,9 @@ class _Gathered:
             header = read_header(path)
             is_directory = text_of(header.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_STORAGE
             uid, kind = text_of(header, "SeriesInstanceUID"), text_of(header, "SOPClassUID")
-            planes = [Slice(path, number, one) for number, one in frame_headers(header)] or [Slice(path, 0, header)]
+            planes = [Slice(path, number, one) for number, one in frame_headers(header)] or [
+                Slice(path, 0, attributes_of(header))
+            ]
         except InvalidDicomError:
             return self._leave(path, "not_dicom")
         except HEADER_ERRORS:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 from pydicom.errors import InvalidDicomError
+from pydicom.pixels import apply_rescale
 
 from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.frame_headers import frame_headers
@@ -60,12 +61,50 @@ def _read_files(files: Sequence[Path]) -> Volume:
         raise _no_header(failure) from failure
     check_stack(orientations, positions)
     try:
-        volume = highdicom.get_volume_from_series(
-            datasets, dtype=np.float64, apply_real_world_transform=False, rtol=2 * SPACING_TOLERANCE
-        )
+        volume = (_rescaled if all(map(_is_plain, datasets)) else _transformed)(datasets)
     except DECODING_ERRORS as failure:
         raise _no_pixels(failure) from failure
     return Volume.of(volume.to_simpleitk())
+
+
+def _is_plain(dataset: Any) -> bool:
+    """Whether the displayed values of a slice are those of the rescale: no table, and not inverted."""
+    shape = dataset.get("PresentationLUTShape") or "IDENTITY"
+    inverted = dataset.PhotometricInterpretation != "MONOCHROME2" or shape != "IDENTITY"
+    return not inverted and "ModalityLUTSequence" not in dataset and "FrameOfReferenceUID" in dataset
+
+
+def _transformed(datasets: Sequence[Any]) -> Any:
+    return highdicom.get_volume_from_series(
+        list(datasets), dtype=np.float64, apply_real_world_transform=False, rtol=2 * SPACING_TOLERANCE
+    )
+
+
+def _rescaled(datasets: Sequence[Any]) -> Any:
+    """What `_transformed` gives, in a third of the time: highdicom searches all of the standard's tables per slice."""
+    first = datasets[0]
+    alike = ("SeriesInstanceUID", "FrameOfReferenceUID", "ImageOrientationPatient", "PixelSpacing")
+    for keyword in alike:
+        if any(dataset[keyword].value != first[keyword].value for dataset in datasets):
+            raise ValueError(f"slices of different {keyword}")
+    slice_mm, places = highdicom.spatial.get_volume_positions(
+        image_positions=[dataset.ImagePositionPatient for dataset in datasets],
+        image_orientation=first.ImageOrientationPatient,
+        rtol=2 * SPACING_TOLERANCE,
+    )
+    if slice_mm is None:
+        raise ValueError("slices without an even spacing")
+    ordered = [dataset for _, dataset in sorted(zip(places, datasets, strict=True), key=lambda pair: pair[0])]
+    pixels = [apply_rescale(dataset.pixel_array, dataset) for dataset in ordered]
+    return highdicom.Volume.from_attributes(
+        array=np.stack(pixels).astype(np.float64, copy=False),
+        frame_of_reference_uid=first.FrameOfReferenceUID,
+        image_position=ordered[0].ImagePositionPatient,
+        image_orientation=first.ImageOrientationPatient,
+        pixel_spacing=first.PixelSpacing,
+        spacing_between_slices=slice_mm,
+        coordinate_system="PATIENT",
+    )
 
 
 def _read_frames(files: Sequence[Path], frames: Sequence[Sequence[int]]) -> Volume:

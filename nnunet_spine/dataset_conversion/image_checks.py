@@ -124,6 +124,8 @@ def series_notes(files: Sequence[Path]) -> tuple[str, ...]:
 
     Displayed values of such slices are comparable only after the private scale, which is not applied.
     """
+    if _private_scale(files[0]) is None:
+        return ()  # not of Philips, or without it: the other headers need not be read again
     scales = {scale for path in files if (scale := _private_scale(path)) is not None}
     if len(scales) < 2:
         return ()

@@ -14,6 +14,7 @@ import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_spine.cases import Case
+from nnunet_spine.dataset_conversion.coarse_likeness import maybe_alike
 from nnunet_spine.dataset_conversion.problems import Problem, warning
 from nnunet_spine.images import Volume, read_volume
 
@@ -31,15 +32,21 @@ to 0.81 and is missed.
 """
 
 FEWEST_POINTS = 100
+FEWEST_FOR_BLOCKS = 20
+"""Of so many cases on, not every pair is compared closely."""
+
 LEAST_OVERLAP = 0.5
 """Share of the smaller image that must lie on the other."""
 
 
 @dataclass(frozen=True, eq=False)
 class Lattice:
-    """Values at whole multiples of `LATTICE_MM`, (z, y, x) in LPS, NaN off the image, from the index `first` on."""
+    """Values at whole multiples of `LATTICE_MM`, (z, y, x) in LPS, NaN off the image, from the index `first` on.
 
-    values: npt.NDArray[np.float32]
+    They are scaled to at most 1, in half precision: those of all cases are kept at a time.
+    """
+
+    values: npt.NDArray[np.float16]
     first: npt.NDArray[np.int64]
 
 
@@ -54,7 +61,11 @@ class Descriptor:
 
 def describe_image(path: Path) -> Descriptor:
     """Descriptor of a stored image."""
-    volume = read_volume(path)
+    return describe(read_volume(path))
+
+
+def describe(volume: Volume) -> Descriptor:
+    """Descriptor of an image, its voxels being of the type that is stored."""
     image = sitk.Cast(volume.image(), sitk.sitkFloat32)
     corners = _corners(image)
     if min(image.GetSize()) >= 4:  # fewer voxels than the recursive filter takes
@@ -86,7 +97,9 @@ def _lattice(image: Any, corners: npt.NDArray[np.float64], anchor: npt.NDArray[n
         np.eye(3).ravel().tolist(),
         float("nan"),
     )
-    return Lattice(sitk.GetArrayFromImage(values), first[::-1])
+    array = sitk.GetArrayFromImage(values)
+    largest = float(np.nanmax(np.abs(array), initial=0.0))
+    return Lattice((array / (largest or 1.0)).astype(np.float16), first[::-1])
 
 
 def correlation(one: Lattice, other: Lattice) -> float:
@@ -131,13 +144,29 @@ def near_duplicates(
     new
         Cases that are looked at: at least one of a pair is one of them.
     """
-    pairs = [(a, b) for a, b in combinations(cases, 2) if a.patient != b.patient and (a.case in new or b.case in new)]
+    pairs = [
+        (a, b) for a, b in _maybe(cases, descriptors) if a.patient != b.patient and (a.case in new or b.case in new)
+    ]
     found = []
     for a, b in pairs:
         alike = likeness(descriptors[a.case], descriptors[b.case])
         if alike >= ALIKE:
             found.append(_warning(a, b, alike, equal=_equal(descriptors[a.case], descriptors[b.case])))
     return found
+
+
+def _maybe(cases: Sequence[Case], descriptors: Mapping[str, Descriptor]) -> list[tuple[Case, Case]]:
+    """Pairs that are worth a close look; of a few cases, all."""
+    described = [descriptors[case.case] for case in cases]
+    if len(cases) < FEWEST_FOR_BLOCKS:
+        return list(combinations(cases, 2))
+    by_place, by_centre = (
+        maybe_alike([(lattice.values, lattice.first) for lattice in lattices])
+        for lattices in ([one.from_origin for one in described], [one.from_centre for one in described])
+    )
+    pairs = combinations(range(len(cases)), 2)
+    equal = [one.voxels_sha256 for one in described]
+    return [(cases[i], cases[j]) for i, j in pairs if by_place[i, j] or by_centre[i, j] or equal[i] == equal[j]]
 
 
 def _equal(one: Descriptor, other: Descriptor) -> bool:

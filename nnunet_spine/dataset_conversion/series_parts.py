@@ -68,10 +68,13 @@ def _split(
     for name, key in keys:
         divided = []
         for group in groups:
-            parts = _grouped(group, key)
-            if only_where_doubled and not _clearer(group, parts):
-                parts = [group]
-            divided += parts
+            if not only_where_doubled:
+                divided += _grouped(group, key)
+            elif doubled := doubled_places(group):
+                parts = _grouped(group, key)
+                divided += parts if sum(map(doubled_places, parts)) < doubled else [group]
+            else:
+                divided.append(group)
         if len(divided) > len(groups):
             reasons.append(name)
         groups = divided
@@ -83,11 +86,6 @@ def _grouped(slices: Sequence[Slice], key: _Key) -> list[list[Slice]]:
     for value, one in zip(key(slices), slices, strict=True):
         grouped[value].append(one)
     return list(grouped.values())
-
-
-def _clearer(group: Sequence[Slice], parts: Sequence[Sequence[Slice]]) -> bool:
-    """Whether dividing leaves fewer slices at one place."""
-    return sum(doubled_places(part) for part in parts) < doubled_places(group)
 
 
 def doubled_places(slices: Sequence[Slice]) -> int:

@@ -28,12 +28,16 @@ def without_errors(problems: Sequence[Problem]) -> list[Problem]:
     return [problem for problem in problems if problem.severity is not Severity.ERROR]
 
 
-def image_warnings(staging: Path, cases: Sequence[StoredCase], new: set[str], processes: int) -> list[Problem]:
-    """Warnings of images that two patients share, where one of them is `new`."""
-    paths = [case_paths(staging, one.split, one.case.case)[0] for one in cases] if new else []
-    described = measure_images(paths, processes=processes)
-    names = [one.case.case for one in cases]
-    return near_duplicates([one.case for one in cases], dict(zip(names, described, strict=False)), new)
+def image_warnings(staging: Path, cases: Sequence[StoredCase], added: Sequence[Added], processes: int) -> list[Problem]:
+    """Warnings of images that two patients share, where one of them is `added`; only the others are read again."""
+    if not added:
+        return []
+    described = {one.stored.case.case: one.descriptor for one in added if one.descriptor}
+    known = [one for one in cases if one.case.case not in described]
+    paths = [case_paths(staging, one.split, one.case.case)[0] for one in known]
+    measured = measure_images(paths, processes=processes)
+    everything = described | {one.case.case: found for one, found in zip(known, measured, strict=True)}
+    return near_duplicates([one.case for one in cases], everything, set(described))
 
 
 def spelling_notes(found: FoundSource, added: Sequence[Added], known: Known | None) -> list[Problem]:

@@ -176,7 +176,7 @@ def test_a_stopped_conversion_leaves_nothing(tmp_path: Path, stop: signal.Signal
     command = [sys.executable, "-m", "nnunet_spine", "convert", str(tmp_path / "cases.csv"), "--root", str(out)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     deadline = time.monotonic() + 60
-    while not list(out.glob("nnUNet_raw/.*.partial.*/imagesTr/*_0000.nii.gz")) and time.monotonic() < deadline:
+    while not list(out.glob("nnUNet_raw/.*.partial.*/.scratch/*_image.nii.gz")) and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(stop)
     _, error = process.communicate(timeout=60)

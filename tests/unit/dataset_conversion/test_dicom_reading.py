@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnunet_spine.dataset_conversion.dicom_headers import attributes_of, read_header
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.images import Volume, reorient
@@ -123,3 +124,23 @@ def test_slices_of_two_sizes_are_refused(make: Any, tmp_path: Path) -> None:
     datasets[4] = other
     with pytest.raises(Unusable):
         read_series(make.write_datasets(tmp_path, datasets))
+
+
+def test_an_inverted_series_is_highdicoms_to_invert(make: Any, tmp_path: Path) -> None:
+    plan = make.Plan(make.asymmetric(), rescale=(2.0, -7.0))
+    datasets = make.datasets_of(plan)
+    for dataset in datasets:
+        dataset.PhotometricInterpretation = "MONOCHROME1"
+    expected = 2.0 * (65535 - plan.array.astype(float)) - 7.0  # 16 bits stored
+    assert every_voxel_is_in_place(read_series(make.write_datasets(tmp_path, datasets)), plan, expected)
+
+
+def test_attributes_that_cannot_be_decoded_are_left_out(make: Any, tmp_path: Path) -> None:
+    (dataset, *_) = make.datasets_of(make.Plan(make.asymmetric()))
+    dataset.save_as(tmp_path / "one", enforce_file_format=True)
+    content = (tmp_path / "one").read_bytes()
+    (tmp_path / "one").write_bytes(content.replace(b"0.8\\0.6", b"a.8\\b.6"))
+    found = attributes_of(read_header(tmp_path / "one"))
+    assert "PixelSpacing" not in found
+    assert found["ImageOrientationPatient"] == (0.0, 1.0, 0.0, 0.0, 0.0, -1.0)
+    assert (found["Rows"], found["EchoTime"]) == (10, 10.0)
