@@ -13,8 +13,8 @@ import pydicom
 from byte_damage import damage_file
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset
+from pydicom.encaps import encapsulate
 from pydicom.tag import Tag
-from pydicom.uid import UID
 from templates import TARGET
 
 pydicom.config.settings.writing_validation_mode = pydicom.config.IGNORE
@@ -24,23 +24,24 @@ NUMBERS = ("0", "-1", "1e9", "nan", "inf", "-inf", "1e308", "1e-300", "", "abc",
 VECTORS = {
     "PixelSpacing": ("0\\0", "nan\\nan", "-0.5\\0.5", "1e9\\1e9", "0.5", "0.5\\0.5\\0.5", "1e-9\\1e-9", "inf\\1"),
     "ImageOrientationPatient": (
-        *("0\\0\\0\\0\\0\\0", "1\\0\\0\\1\\0\\0", "0\\1\\0\\0\\0.7\\-0.7", "nan\\1\\0\\0\\0\\-1", "0\\1\\0", "2\\0\\0\\0\\3\\0"),
+        *("0\\0\\0\\0\\0\\0", "1\\0\\0\\1\\0\\0", "0\\1\\0\\0\\0.7\\-0.7", "nan\\1\\0\\0\\0\\-1"),
+        *("0\\1\\0", "2\\0\\0\\0\\3\\0"),
         *("0\\1e200\\0\\0\\0\\-1e200", "1e-200\\0\\0\\0\\1e-200\\0", "0\\1\\0\\0\\0.001\\-1", "inf\\0\\0\\0\\1\\0"),
     ),
-    "ImagePositionPatient": ("0\\0\\0", "inf\\0\\0", "nan\\nan\\nan", "1e300\\0\\0", "1\\2", "1e16\\1e16\\1e16", "-8\\0\\90"),
+    "ImagePositionPatient": ("0\\0\\0", "inf\\0\\0", "nan\\nan\\nan", "1e300\\0\\0", "1\\2", "-8\\0\\90"),
 }  # fmt: skip
 SCALARS = {
     **dict.fromkeys(
         ("RescaleSlope", "RescaleIntercept", "EchoTime", "RepetitionTime", "SliceThickness", "SpacingBetweenSlices"),
         NUMBERS,
     ),
-    **dict.fromkeys(("NumberOfFrames", "InstanceNumber", "SeriesNumber", "AcquisitionNumber", "SegmentNumber"), NUMBERS),
+    **dict.fromkeys(("NumberOfFrames", "InstanceNumber", "SeriesNumber", "SegmentNumber"), NUMBERS),
     "MagneticFieldStrength": NUMBERS,
     "MaximumFractionalValue": NUMBERS,
     "SeriesTime": ("999999", "abc", "101112.99999999", "", "\\"),
     "SeriesDate": ("20191399", "00000000", "abc"),
     "Modality": ("CT", "", "MR\\MR", "Zebulon"),
-    "SOPClassUID": ("1.2.840.10008.5.1.4.1.1.2", "", "x", "1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.66.4"),
+    "SOPClassUID": ("", "x", *(f"1.2.840.10008.5.1.4.1.1.{kind}" for kind in ("2", "4.1", "66.4"))),
     "SeriesInstanceUID": ("", "1.2.3", "x" * 300, "1\\2"),
     "StudyInstanceUID": ("", "1.2.3", "Zebulon"),
     "FrameOfReferenceUID": ("", "1.2.3"),
@@ -88,18 +89,28 @@ def damage_dicom(source: Path, rng: random.Random) -> None:
         _rewrite(path, edits, random.Random(rng.random()))
 
 
-Edit = Callable[[Dataset, random.Random], dict[Tag, str] | None]
-"""Changes a dataset; returns the value representations to put in place of LO after writing."""
+Patches = dict[Any, Any]
+"""What to change after writing: value representations to put in the place of LO, by tag; depths of sequences to put in
+the place of attributes; a transfer syntax under "syntax".
+"""
+
+Edit = Callable[[Dataset, random.Random], Patches | None]
 
 
 def _rewrite(path: Path, edits: Sequence[Edit], rng: random.Random) -> None:
     dataset = pydicom.dcmread(path)
-    patches: dict[Any, str] = {}
+    patches: Patches = {}
     for edit in edits:
         patches |= edit(dataset, rng) or {}
     dataset.save_as(path, enforce_file_format=False)
     content = path.read_bytes()
     for tag, representation in patches.items():
+        if tag == "syntax":
+            content = _with_syntax(content, representation)
+            continue
+        if isinstance(representation, int):
+            content = _nest(content, tag, representation)
+            continue
         mark = struct.pack("<HH", tag.group, tag.element)
         content = content.replace(mark + b"LO", mark + representation.encode())
     path.write_bytes(content)
@@ -114,7 +125,7 @@ def _places(dataset: Dataset, keyword: str) -> list[Dataset]:
     return found
 
 
-def _set_text(dataset: Dataset, keyword: str, text: str) -> dict[Tag, str]:
+def _set_text(dataset: Dataset, keyword: str, text: str) -> Patches:
     """Put text into an attribute whatever its value representation, by way of LO."""
     tag = Tag(keyword)
     representation = pydicom.datadict.dictionary_VR(tag)
@@ -166,9 +177,13 @@ def _delete(rng: random.Random) -> Edit:
 
 
 def _holders(dataset: Dataset) -> list[Dataset]:
-    """The dataset and all items in it; the dataset itself for a third of the list."""
-    items = [element_item for element in dataset if element.VR == "SQ" for element_item in element.value]
-    below = [holder for item in items for holder in _holders(item)]
+    """The dataset and all items in it, at most 1000; the dataset itself for a third of the list."""
+    below: list[Dataset] = []
+    waiting = [dataset]
+    while waiting and len(below) < 1000:
+        items = [item for element in waiting.pop() if element.VR == "SQ" for item in element.value]
+        below += items
+        waiting += items
     return [dataset] * max(1, len(below) // 2) + below
 
 
@@ -176,7 +191,7 @@ def _garble(rng: random.Random) -> Edit:
     """Any attribute, at any depth, with a value of another kind."""
     share, text = rng.random(), rng.choice((*NUMBERS, "Zebulon", "Q" * 300, "1.2.3"))
 
-    def edit(dataset: Dataset, _: random.Random) -> dict[Tag, str] | None:
+    def edit(dataset: Dataset, _: random.Random) -> Patches | None:
         holders = _holders(dataset)
         holder = holders[int(share * len(holders))]
         elements = [element for element in holder if element.tag.group > 2]
@@ -198,9 +213,8 @@ def _syntax(rng: random.Random) -> Edit:
     """A transfer syntax that the file is not in."""
     syntax = rng.choice(SYNTAXES)
 
-    def edit(dataset: Dataset, _: random.Random) -> None:
-        path = dataset.file_meta
-        path.TransferSyntaxUID = UID(syntax)
+    def edit(dataset: Dataset, _: random.Random) -> Patches:
+        return {"syntax": syntax}
 
     return edit
 
@@ -217,23 +231,36 @@ def _pixels(rng: random.Random) -> Edit:
         elif change == "float":
             dataset.FloatPixelData = content
         else:
-            dataset.PixelData = {"short": content[: len(content) // 3 * 2], "long": content * 3, "empty": b""}[change]
+            packed = dataset.file_meta.TransferSyntaxUID.is_compressed
+            other = {"short": content[: len(content) // 3 * 2], "long": content * 3, "empty": b""}[change]
+            dataset.PixelData = encapsulate([other or b"\0\0"]) if packed else other
 
     return edit
 
 
 def _nested(rng: random.Random) -> Edit:
-    depth = rng.choice((5, 60, 400))
+    tag, depth = rng.choice((0x00081115, 0x00091002, 0x52009229)), rng.choice((5, 60, 400, 5000))
+    return lambda dataset, _: {Tag(tag): depth}
 
-    def edit(dataset: Dataset, _: random.Random) -> None:
-        innermost = Dataset()
-        for _ in range(depth):
-            outer = Dataset()
-            outer.ReferencedSeriesSequence = [innermost]
-            innermost = outer
-        dataset.ReferencedSeriesSequence = [*(dataset.get("ReferencedSeriesSequence") or []), innermost]
 
-    return edit
+def _nest(content: bytes, tag: Any, depth: int) -> bytes:
+    """Put a sequence of so many levels in the place of an attribute, or at the end of the header's first group."""
+    mark = struct.pack("<HH", tag.group, tag.element) + b"SQ\0\0\xff\xff\xff\xff\xfe\xff\0\xe0\xff\xff\xff\xff"
+    end = b"\xfe\xff\x0d\xe0\0\0\0\0\xfe\xff\xdd\xe0\0\0\0\0"
+    place = content.find(b"\x08\x00\x60\x00CS")  # Modality
+    return content[:place] + mark * depth + end * depth + content[place:] if place > 0 else content
+
+
+def _with_syntax(content: bytes, syntax: str) -> bytes:
+    """Another Transfer Syntax UID in the meta information, whose length is mended."""
+    place = content.find(b"\x02\x00\x10\x00UI")
+    if place < 0:
+        return content
+    (length,) = struct.unpack_from("<H", content, place + 6)
+    value = syntax.encode() + b"\0" * (len(syntax) % 2)
+    (group,) = struct.unpack_from("<I", content, 140)
+    changed = content[: place + 6] + struct.pack("<H", len(value)) + value + content[place + 8 + length :]
+    return changed[:140] + struct.pack("<I", group + len(value) - length) + changed[144:]
 
 
 def _private(rng: random.Random) -> Edit:
@@ -274,7 +301,7 @@ def _contours(rng: random.Random) -> Edit:
     """Contours of one point, two, very many, crossing themselves, or of no numbers."""
     kind, seed = rng.choice(CONTOUR_KINDS), rng.randrange(10**6)
 
-    def edit(dataset: Dataset, _: random.Random) -> dict[Tag, str] | None:
+    def edit(dataset: Dataset, _: random.Random) -> Patches | None:
         contours = [c for roi in dataset.get("ROIContourSequence") or [] for c in roi.get("ContourSequence") or []]
         for contour in contours[: 1 if kind in ("many", "huge") else None]:
             points = np.asarray(contour.ContourData, dtype=float).reshape(-1, 3)
@@ -308,7 +335,7 @@ def _other_points(kind: str, points: np.ndarray, rng: np.random.Generator) -> li
         "crossing": rng.permutation(points.repeat(2, axis=0)),
         "tilted": points + rng.normal(0, 3, points.shape),
         "random": centre + rng.normal(0, 30, (40, 3)) * [0, 1, 1],
-        "between": points + [rng.uniform(-3, 3), 0, 0],
+        "between": points + np.array([rng.uniform(-3, 3), 0, 0]),
         "tiny": centre + (points - centre) * 1e-3,
         "many": circle,
         "huge": circle,

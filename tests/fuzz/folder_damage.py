@@ -12,13 +12,28 @@ from pathlib import Path
 def damage_folder(source: Path, rng: random.Random) -> None:
     """Put one to three odd things into a folder of the source."""
     for _ in range(rng.choice((1, 1, 2, 3))):
-        folders = [source, *sorted(path for path in source.rglob("*") if path.is_dir() and not path.is_symlink())]
-        rng.choice(DAMAGES)(rng.choice(folders), rng)
+        rng.choice(DAMAGES)(rng.choice(_folders(source)), rng)
+
+
+def _folders(source: Path) -> list[Path]:
+    """Folders that are not too deep to be named."""
+    return sorted(Path(parent) for parent, _, _ in os.walk(source) if parent.count("_deep") < 3)
+
+
+def _files(source: Path) -> list[Path]:
+    return [
+        path
+        for folder in _folders(source)
+        for path in sorted(folder.iterdir())
+        if path.is_file() and not path.is_symlink()
+    ]
 
 
 def _name(rng: random.Random) -> str:
     names = ("Zebulon", "IM0000x", "x.nii.gz", "sub-Q_T1w.nii.gz", "DICOMDIR", "cases.csv", "x.dcm", "a b\nc", "-rf")
-    return rng.choice((*names, os.fsdecode(b"Quirke\xff\xfe"), "\x1b[31mQ", "Q" * 240, "sub-Zebulon0_label-tumor.nii.gz"))
+    return rng.choice(
+        (*names, os.fsdecode(b"Quirke\xff\xfe"), "\x1b[31mQ", "Q" * 240, "sub-Zebulon0_label-tumor.nii.gz")
+    )
 
 
 def _free(folder: Path, rng: random.Random) -> Path:
@@ -27,7 +42,7 @@ def _free(folder: Path, rng: random.Random) -> Path:
 
 
 def _loop(folder: Path, rng: random.Random) -> None:
-    _free(folder, rng).symlink_to(rng.choice((folder, folder.parent, Path("."), Path("/nowhere/Zebulon"))))
+    _free(folder, rng).symlink_to(rng.choice((folder, folder.parent, Path(), Path("/nowhere/Zebulon"))))
 
 
 def _self(folder: Path, rng: random.Random) -> None:
@@ -40,11 +55,13 @@ def _pipe(folder: Path, rng: random.Random) -> None:
 
 
 def _device(folder: Path, rng: random.Random) -> None:
-    _free(folder, rng).symlink_to(rng.choice(("/dev/zero", "/dev/null", "/proc/self/mem", "/dev/tty", "/proc/self/environ")))
+    _free(folder, rng).symlink_to(
+        rng.choice(("/dev/zero", "/dev/null", "/proc/self/mem", "/dev/tty", "/proc/self/environ"))
+    )
 
 
 def _socket(folder: Path, rng: random.Random) -> None:
-    here = os.getcwd()
+    here = Path.cwd()
     try:
         os.chdir(folder)  # the path of a socket is short
         with socket.socket(socket.AF_UNIX) as one:
@@ -54,11 +71,11 @@ def _socket(folder: Path, rng: random.Random) -> None:
 
 
 def _deep(folder: Path, rng: random.Random) -> None:
-    here = os.getcwd()
+    here = Path.cwd()
     try:
         os.chdir(folder)
         for _ in range(rng.choice((30, 120, 400))):
-            os.makedirs("Zebulon_deep", exist_ok=True)
+            Path("Zebulon_deep").mkdir(exist_ok=True)
             os.chdir("Zebulon_deep")
         Path("IM0001").write_bytes(b"x")
     finally:
@@ -70,14 +87,16 @@ def _empty(folder: Path, rng: random.Random) -> None:
 
 
 def _emptied(folder: Path, rng: random.Random) -> None:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = _files(folder)
     if files:
-        rng.choice(files).write_bytes(rng.choice((b"", b"\0" * 132, b"\0" * 128 + b"DICM", b"DICM", b"\x1f\x8b", b"NRRD0004\n")))
+        rng.choice(files).write_bytes(
+            rng.choice((b"", b"\0" * 132, b"\0" * 128 + b"DICM", b"DICM", b"\x1f\x8b", b"NRRD0004\n"))
+        )
 
 
 def _replaced(folder: Path, rng: random.Random) -> None:
     """A pipe, a folder or a link in the place of a file."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = _files(folder)
     if not files:
         return
     path = rng.choice(files)
@@ -97,7 +116,7 @@ def _replaced(folder: Path, rng: random.Random) -> None:
 
 
 def _copied(folder: Path, rng: random.Random) -> None:
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    files = _files(folder)
     if files:
         _free(folder, rng).write_bytes(rng.choice(files).read_bytes())
 

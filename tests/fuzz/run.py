@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import selectors
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +43,12 @@ class Worker:
 
     def _start(self) -> subprocess.Popen[str]:
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "ITK_GLOBAL_DEFAULT_NUMBER_OF_THREADS": "1"}
-        return subprocess.Popen(
-            self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
-        )
+        return subprocess.Popen(self.command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
 
     def judge(self, seed: int, patience: float) -> dict[str, Any]:
         """Verdict on one input."""
-        assert self.process.stdin and self.process.stdout
+        assert self.process.stdin
+        assert self.process.stdout
         self.process.stdin.write(f"{seed}\n")
         self.process.stdin.flush()
         with selectors.DefaultSelector() as selector:
@@ -131,10 +130,8 @@ def main() -> int:
     seeds = seeds if arguments.seed is None else [arguments.seed]
     started, harmful, codes, slowest, largest = time.monotonic(), [], Counter[str](), (0.0, -1), (0, -1)
     with tempfile.TemporaryDirectory(prefix="fuzz_", ignore_cleanup_errors=True) as name:
-        with open(os.devnull, "w") as nothing:
-            sys.stdout, shown = nothing, sys.stdout
+        with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
             templates = prepare(Path(name))
-            sys.stdout = shown
         if arguments.keep:
             from worker import make_input
 
@@ -152,9 +149,11 @@ def main() -> int:
                         log.write(json.dumps(verdict) + "\n")
                 if len(harmful) <= MOST_SHOWN:
                     show(verdict)
-            if done % 1000 == 0:
+            if done % 250 == 0:
                 print(f"{done} inputs, {len(harmful)} harmful, {time.monotonic() - started:.0f} s", flush=True)
-    print(f"{len(seeds)} inputs in {time.monotonic() - started:.0f} s, exit codes {dict(sorted(codes.items()))}, ", end="")
+    print(
+        f"{len(seeds)} inputs in {time.monotonic() - started:.0f} s, exit codes {dict(sorted(codes.items()))}, ", end=""
+    )
     print(f"slowest {slowest[0]} s (seed {slowest[1]}), largest {largest[0]} MB (seed {largest[1]})")
     print(f"{len(harmful)} did harm: seeds {sorted(verdict['seed'] for verdict in harmful)}")
     return 1 if harmful else 0

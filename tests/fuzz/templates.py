@@ -38,7 +38,8 @@ TAGS = {
 def _module(path: Path, name: str) -> ModuleType:
     """The writers of the other tests, which are fixtures there."""
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module

@@ -84,7 +84,7 @@ def _rename(path: Path, rng: random.Random) -> None:
     names = (
         *("sub-", "sub", "sub-é", "sub-Zebulon_ses-1_ses-2_T1w", "_", "sub-Zebulon0__T1w", "sub-Zebulon0_T1w_T1w"),
         *(stem.replace("-", "_"), stem.upper(), stem + "_run-1", stem.replace("ce-gd", "ce-"), "sub-Quirke1_T1w"),
-        *("sub-Zebulon0_acq-sag_ce-gd_label-tumor_space-MNI_mask", "sub-Zebulon0_ses-a_T1w", "-_-", "sub-../x".replace("/", "")),
+        *("sub-Zebulon0_acq-sag_ce-gd_label-tumor_space-MNI_mask", "sub-Zebulon0_ses-a_T1w", "-_-"),
     )  # fmt: skip
     name = rng.choice(names) + (f".{ending}" if ending else "")
     if not path.with_name(name).exists():

@@ -23,7 +23,7 @@ LONGEST_MESSAGE = 1500
 
 
 def complaints(
-    out: Path, code: object, printed: str, errors: str, *, earlier: Mapping[str, str], wrote_list: bool
+    out: Path, code: object, printed: str, errors: str, *, earlier: Mapping[str, str], wrote_list: bool, as_json: bool
 ) -> Iterator[str]:
     """Whatever is wrong with a run.
 
@@ -39,7 +39,22 @@ def complaints(
         Digests of the files of the data set that was there before, by path relative to it.
     wrote_list
         Whether the run was to write no more than a list of cases.
+    as_json
+        Whether it was to print JSON.
     """
+    yield from _printed(code, printed, errors, as_json=as_json)
+    files = [path for path in out.rglob("*") if not path.is_dir()] if out.exists() else []
+    dataset = out / "nnUNet_raw" / NAME
+    if earlier or (code != 2 and not wrote_list):
+        yield from _dataset(out, dataset, earlier)
+    elif files:
+        yield f"files without a data set: {sorted(str(path.relative_to(out)) for path in files)[:5]}"
+    hidden = list(out.rglob(".*")) if out.exists() else []
+    if hidden:
+        yield f"hidden files: {[path.name for path in hidden[:5]]}"
+
+
+def _printed(code: object, printed: str, errors: str, *, as_json: bool) -> Iterator[str]:
     if code not in (0, 1, 2):
         yield f"exit code {code!r}"
     if "Traceback" in printed + errors:
@@ -47,6 +62,8 @@ def complaints(
     words = [word for word in WORDS if word in printed + errors]
     if words:
         yield f"words of the source were printed: {words}"
+    if as_json and code != 2 and not _is_json(printed):
+        yield "something that is no JSON was printed"
     lines = [line for line in errors.splitlines() if line.strip()]
     if code == 2 and (len(lines) != 1 or not lines[0].startswith("error: ") or len(lines[0]) > LONGEST_MESSAGE):
         yield f"{len(lines)} lines of {len(errors)} characters instead of one error"
@@ -54,15 +71,14 @@ def complaints(
         yield "an error of one sentence, without remedy"
     if code != 2 and lines:
         yield "something on standard error beside a result"
-    files = [path for path in out.rglob("*") if not path.is_dir()] if out.exists() else []
-    dataset = out / "nnUNet_raw" / NAME
-    if earlier or (code != 2 and not wrote_list):
-        yield from _dataset(out, dataset, earlier)
-    elif files:
-        yield f"files without a data set: {sorted(str(path.relative_to(out)) for path in files)[:5]}"
-    hidden = [path for path in out.rglob(".*")] if out.exists() else []
-    if hidden:
-        yield f"hidden files: {[path.name for path in hidden[:5]]}"
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except ValueError:
+        return False
+    return True
 
 
 def digests(dataset: Path) -> dict[str, str]:

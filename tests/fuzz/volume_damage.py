@@ -11,7 +11,10 @@ from pathlib import Path
 from byte_damage import damage_file
 
 VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha")
-SHORTS, FLOATS = (0, 1, -1, 2, 3, 4, 5, 7, 13, 32767, -32768), (0.0, -1.0, 1e30, -1e30, float("nan"), float("inf"), 1e-30)
+SHORTS, FLOATS = (
+    (0, 1, -1, 2, 3, 4, 5, 7, 13, 32767, -32768),
+    (0.0, -1.0, 1e30, -1e30, float("nan"), float("inf"), 1e-30),
+)
 NIFTI_FIELDS = {
     **{f"dim{i}": (40 + 2 * i, "<h", SHORTS) for i in range(8)},
     **{f"pixdim{i}": (76 + 4 * i, "<f", FLOATS) for i in range(8)},
@@ -39,12 +42,14 @@ TEXT_FIELDS = {
     b"ElementType": (b"MET_UCHAR", b"MET_DOUBLE", b"MET_CHAR_ARRAY", b"MET_OTHER", b"Zebulon"),
     b"type": (b"double", b"block", b"uint8", b"Zebulon", b"long long"),
     b"ElementNumberOfChannels": (b"0", b"3", b"-1", b"1000000"),
-    b"ElementDataFile": (b"../../../etc/passwd", b"/dev/zero", b"Zebulon.raw", b"LIST", b"LOCAL", b"i%02d.raw 0 9 1", b""),
+    b"ElementDataFile": (b"../../../etc/passwd", b"/dev/zero", b"Zebulon.raw", b"LIST", b"i%02d.raw 0 9 1", b""),
     b"ElementSpacing": (b"0 0 0", b"nan nan nan", b"-1 1 1", b"1e300 1 1", b"x", b"1"),
-    b"TransformMatrix": (b"0 0 0 0 0 0 0 0 0", b"1 0 0 1 0 0 0 0 1", b"nan 0 0 0 1 0 0 0 1", b"x", b"3 0 0 0 3 0 0 0 3"),
+    b"TransformMatrix": (b"0 0 0 0 0 0 0 0 0", b"1 0 0 1 0 0 0 0 1", b"nan 0 0 0 1 0 0 0 1", b"3 0 0 0 3 0 0 0 3"),
     b"Offset": (b"nan 0 0", b"1e300 0 0", b"inf inf inf", b"x"),
     b"space": (b"left-posterior-superior", b"right-up", b"scanner-xyz-time", b"Zebulon"),
-    b"space directions": (b"none none none", b"(0,0,0) (0,0,0) (0,0,0)", b"(nan,0,0) (0,1,0) (0,0,1)", b"(1,0,0) (1,0,0) (0,0,1)"),
+    b"space directions": (
+        *(b"none none none", b"(0,0,0) (0,0,0) (0,0,0)", b"(nan,0,0) (0,1,0) (0,0,1)", b"(1,0,0) (1,0,0) (0,0,1)"),
+    ),
     b"space origin": (b"(nan,0,0)", b"(1e300,0,0)", b"(1,2)", b"none"),
     b"kinds": (b"domain domain vector", b"RGB-color domain domain", b"x"),
     b"endian": (b"big", b"little", b"x"),
@@ -83,7 +88,9 @@ def _damage_text_header(path: Path, rng: random.Random) -> None:
     present = [name for name in TEXT_FIELDS if re.search(rb"(?m)^" + name + rb"( =|:)", content)]
     for name in rng.sample(present, rng.choice((1, 1, 2))):
         value = rng.choice(TEXT_FIELDS[name])
-        content = re.sub(rb"(?m)^(" + name + rb")( =|:)[^\n]*", lambda m, v=value: m[1] + m[2] + b" " + v, content, count=1)
+        content = re.sub(
+            rb"(?m)^(" + name + rb")( =|:)[^\n]*", lambda m, v=value: m[1] + m[2] + b" " + v, content, count=1
+        )
     if rng.random() < 0.2 and content.startswith(b"NRRD"):  # a detached header
         line = b"data file: " + rng.choice(TEXT_FIELDS[b"data file"]) + b"\n"
         content = content.replace(b"\n\n", b"\n" + line + b"\n", 1)

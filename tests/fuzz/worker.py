@@ -43,7 +43,7 @@ def make_input(templates: Path, work: Path, seed: int) -> tuple[Path, str]:
     kind = template if template in DAMAGES else template.split("_")[0]
     damage = rng.choice((*DAMAGES[kind], damage_folder))
     damage(source, rng)
-    if rng.random() < 0.1:
+    if damage is not damage_folder and rng.random() < 0.1:
         damage_folder(source, rng)
     return (source / "cases.csv" if kind.startswith("list") else source), template
 
@@ -66,7 +66,8 @@ def judge(templates: Path, work: Path, seed: int) -> dict[str, Any]:
     took, used = time.monotonic() - started, _memory("VmHWM") - before
     printed, errors = (path.read_text(errors="replace") for path in streams)
     looked = bool(mode) and mode != ["--json"]
-    wrong = list(complaints(out, code, printed, errors, earlier=earlier, wrote_list=looked))
+    as_json = mode == ["--json"]
+    wrong = list(complaints(out, code, printed, errors, earlier=earlier, wrote_list=looked, as_json=as_json))
     if used > MOST_RESIDENT:
         wrong.append(f"{used // 2**20} MB were used")
     verdict = {"seed": seed, "template": template, "mode": mode, "code": code, "wrong": wrong}
@@ -77,7 +78,7 @@ def _run(command: list[str]) -> object:
     """Exit code of the command, or what it raised."""
     try:
         return main(command)
-    except BaseException as failure:
+    except BaseException as failure:  # noqa: BLE001  whatever it is: none may come out
         traceback.print_exc()
         return f"raised {type(failure).__name__}"
 
