@@ -102,6 +102,8 @@ def _check_forms(path: Path) -> tuple[str, ...]:
 
 def _apart_mm(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], shape: Sequence[int]) -> float:
     """Largest distance of a corner voxel's places by two affines, in mm."""
+    if not np.isfinite(one - other).all():
+        return np.inf
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(len(shape), -1)
     places = np.vstack([corners, np.ones(corners.shape[1])])
     return float(np.linalg.norm(((one - other) @ places)[:3], axis=0).max())

@@ -16,7 +16,7 @@ from nnunet_spine.dataset_conversion.mask_resampling import LATTICE_TOLERANCE
 from nnunet_spine.dataset_conversion.pixel_claims import checked_pixels
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
-from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE
+from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE, check_numbers
 from nnunet_spine.images import Geometry, Volume
 
 MOST_SLICES, MOST_VOXELS = 5000, 2e8
@@ -95,6 +95,8 @@ def _set_slice_spacing(dataset: Any, grid: Geometry) -> None:
         return
     measures = shared.PixelMeasuresSequence[0]
     cosines = np.asarray(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
+    places = _positions(dataset)
+    check_numbers(cosines[np.newaxis], places[:3].T)
     normal = np.cross(cosines[:3], cosines[3:])
     along = np.abs(np.reshape(grid.direction, (3, 3)).T @ normal)
     axis = int(np.argmax(along))
@@ -103,7 +105,7 @@ def _set_slice_spacing(dataset: Any, grid: Geometry) -> None:
         sorted(map(float, measures.PixelSpacing)), in_plane, rtol=SPACING_TOLERANCE
     ):
         return
-    index = np.linalg.inv(grid.affine_lps()) @ _positions(dataset)
+    index = np.linalg.inv(grid.affine_lps()) @ places
     if np.abs(index[:3] - np.rint(index[:3])).max() <= 10 * LATTICE_TOLERANCE:
         _write_spacing(measures, float(grid.spacing_xyz_mm[axis]), np.unique(np.rint(index[axis])))
 

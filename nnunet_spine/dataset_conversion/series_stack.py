@@ -45,8 +45,11 @@ def check_headers(files: Sequence[Path], frames: Sequence[Sequence[int]] = ()) -
     check_stack(np.array(orientations, dtype=float), np.array(positions, dtype=float))
 
 
-def _check_numbers(orientations: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]) -> None:
-    """Check that directions are two unit vectors at right angles, and that places are in a scanner."""
+def check_numbers(orientations: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]) -> None:
+    """Check that directions are two unit vectors at right angles, and that places are in a scanner.
+
+    The parameters are those of `check_stack`; `Unusable` where they are not.
+    """
     remedy = "Export the series again"
     if not (np.abs(positions) <= FARTHEST_MM).all():
         raise Unusable("a position that is not in a scanner", f"coordinates within {FARTHEST_MM:.0f} mm", remedy)
@@ -74,7 +77,7 @@ def check_stack(orientations: npt.NDArray[np.float64], positions: npt.NDArray[np
     remedy = "Export the whole series again"
     if len(positions) < MINIMUM_SLICES:
         raise Unusable(f"a series of {len(positions)} slices", f"at least {MINIMUM_SLICES} slices", remedy)
-    _check_numbers(orientations, positions)
+    check_numbers(orientations, positions)
     if np.abs(orientations - orientations[0]).max() > ORIENTATION_TOLERANCE:
         raise Unusable("slices of different orientations in one series", "one orientation", "Export it as two series")
     along = np.sort(positions @ np.cross(orientations[0, :3], orientations[0, 3:]))

@@ -304,7 +304,7 @@ def _contours(rng: random.Random) -> Edit:
     def edit(dataset: Dataset, _: random.Random) -> Patches | None:
         contours = [c for roi in dataset.get("ROIContourSequence") or [] for c in roi.get("ContourSequence") or []]
         for contour in contours[: 1 if kind in ("many", "huge") else None]:
-            points = np.asarray(contour.ContourData, dtype=float).reshape(-1, 3)
+            points = np.asarray(contour.get("ContourData") or [0.0, 0.0, 0.0], dtype=float).reshape(-1, 3)
             contour.ContourData = _other_points(kind, points, np.random.default_rng(seed))
         if contours and kind in ("text", "odd"):
             return _set_text(dataset, "ContourData", {"text": "a\\b\\c", "odd": "1\\2\\3\\4"}[kind])
@@ -321,7 +321,7 @@ CONTOUR_KINDS = (
 
 def _other_points(kind: str, points: np.ndarray, rng: np.random.Generator) -> list[str]:
     centre = points.mean(axis=0)
-    turn = rng.uniform(0, 2 * np.pi, {"many": 20_000, "huge": 300_000}.get(kind, 40))
+    turn = rng.uniform(0, 2 * np.pi, {"many": 20_000, "huge": 60_000}.get(kind, 40))
     circle = centre + np.stack([0 * turn, 9 * np.cos(turn), 9 * np.sin(turn)], axis=1)
     changed = {
         "one": points[:1],
