@@ -42,7 +42,6 @@ MOST_UNPACKED = 1032
 """Voxels that a byte of a file may hold: deflate shrinks no more than this."""
 
 _HEADER_BYTES = 2**16
-_OTHER_FILE = re.compile(rb"(?im)^(data ?file:|ElementDataFile *=(?! *LOCAL *$))")
 
 
 @dataclass(frozen=True)
@@ -238,11 +237,16 @@ def _check_claim(path: Path, voxels: int) -> None:
         )
     with path.open("rb") as stream:
         start = stream.read(_HEADER_BYTES)
-    if not start.startswith((b"NRRD", b"ObjectType", b"Comment", b"NDims")):
-        return
-    header = start.split(b"\n\n" if start.startswith(b"NRRD") else b"\0", 1)[0]
-    if _OTHER_FILE.search(header.replace(b"\r", b"")):
+    if _is_detached(start, path.suffix.lower()):
         raise BadInput(f"The header of {path} has its voxels in another file. Export it as one file.")
+
+
+def _is_detached(start: bytes, suffix: str) -> bool:
+    """Whether the header of an NRRD or MHA file, at its start, names another file for its voxels."""
+    if start.startswith(b"NRRD"):  # its header ends with an empty line
+        return re.search(rb"(?im)^data ?file:", re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]) is not None
+    named = re.search(rb"(?m)^ElementDataFile *= *([^\r\n]*)", start) if suffix == ".mha" else None
+    return named is not None and named[1].strip().upper() != b"LOCAL"
 
 
 @contextmanager

@@ -87,6 +87,8 @@ def _contours(dataset: Any, number: int) -> list[tuple[str, Points]]:
 
 
 def _points(data: Any) -> npt.NDArray[np.float64]:
+    if isinstance(data, bytes):  # more than 64 kB, which explicit encodings hold without a type
+        data = data.decode("ascii").rstrip("\0 ").split("\\")
     values = np.atleast_1d(np.asarray([] if data is None else data, dtype=float))
     if len(values) % 3 or not (np.abs(values) <= FARTHEST_MM).all():
         raise Unusable(
