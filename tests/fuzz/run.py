@@ -33,6 +33,9 @@ PATIENCE_SECONDS = 20.0
 
 MOST_SHOWN = 20
 
+FAST = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+"""Where to work: in memory, where the system offers it."""
+
 
 class Worker:
     """A process that judges one input at a time, and is replaced where one hangs or kills it."""
@@ -129,7 +132,7 @@ def main() -> int:
     seeds = list(range(arguments.first, arguments.first + arguments.inputs))
     seeds = seeds if arguments.seed is None else [arguments.seed]
     started, harmful, codes, slowest, largest = time.monotonic(), [], Counter[str](), (0.0, -1), (0, -1)
-    with tempfile.TemporaryDirectory(prefix="fuzz_", ignore_cleanup_errors=True) as name:
+    with tempfile.TemporaryDirectory(prefix="fuzz_", dir=FAST, ignore_cleanup_errors=True) as name:
         with Path(os.devnull).open("w") as nothing, redirect_stdout(nothing):
             templates = prepare(Path(name))
         if arguments.keep:
