@@ -34,8 +34,8 @@ DAMAGES = {"dicom": (damage_dicom,) * 9, "enhanced": (damage_dicom,) * 9, "bids"
 DAMAGES |= {"list_dicom": (damage_dicom, damage_list), "list": (damage_list, damage_volume, damage_volume)}
 
 
-def make_input(templates: Path, work: Path, seed: int) -> tuple[Path, str]:
-    """A damaged copy of a template, and the template's name: all that a seed says."""
+def make_input(templates: Path, work: Path, seed: int) -> tuple[Path, str, int]:
+    """A damaged copy of a template, the template's name, and how many of its cases nobody touched."""
     rng = random.Random(seed)
     template = rng.choice(sorted(path.name for path in templates.iterdir() if path.name != "converted"))
     source = work / "Quirke archive"
@@ -43,14 +43,16 @@ def make_input(templates: Path, work: Path, seed: int) -> tuple[Path, str]:
     kind = template if template in DAMAGES else template.split("_")[0]
     damage = rng.choice((*DAMAGES[kind], damage_folder))
     damage(source, rng)
+    spared = 2 if kind in ("dicom", "enhanced") and damage is damage_dicom else 0
     if damage is not damage_folder and rng.random() < 0.1:
         damage_folder(source, rng)
-    return (source / "cases.csv" if kind.startswith("list") else source), template
+        spared = 0
+    return (source / "cases.csv" if kind.startswith("list") else source), template, spared
 
 
 def judge(templates: Path, work: Path, seed: int) -> dict[str, Any]:
     """Convert the input of a seed; returns what is wrong, time and memory."""
-    source, template = make_input(templates, work, seed)
+    source, template, spared = make_input(templates, work, seed)
     rng = random.Random(seed + 1)
     out = work / "out"
     earlier: dict[str, str] = {}
@@ -68,6 +70,8 @@ def judge(templates: Path, work: Path, seed: int) -> dict[str, Any]:
     looked = bool(mode) and mode != ["--json"]
     as_json = mode == ["--json"]
     wrong = list(complaints(out, code, printed, errors, earlier=earlier, wrote_list=looked, as_json=as_json))
+    if not looked and (found := len(list(out.glob("nnUNet_raw/*/labelsTr/*.nii.gz")))) < spared:
+        wrong.append(f"{found} cases where {spared} were sound")
     if used > MOST_RESIDENT:
         wrong.append(f"{used // 2**20} MB were used")
     verdict = {"seed": seed, "template": template, "mode": mode, "code": code, "wrong": wrong}
