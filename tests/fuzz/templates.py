@@ -16,11 +16,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import highdicom
 import numpy as np
 import SimpleITK as sitk
-from pydicom.sr.codedict import codes
-from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless, generate_uid
+from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 TARGET = "Zebulon_target"
 WRITERS = Path(__file__).parents[1] / "unit" / "dataset_conversion"
@@ -117,38 +115,12 @@ def _enhanced(make: Any, enhanced: Any, place: Path, number: int, *, segmented: 
     frames = [{"slice": k, "slope": 1.0 + k / 4, "intercept": float(k)} for k in range(SHAPE[0])]
     dataset = enhanced.enhanced_dataset(plan, frames=frames)
     if segmented:
-        _segment_of_enhanced(place / "SEG" / "IM0001", dataset, make.blob(SHAPE))
+        make.write_segmentation(place / "SEG" / "IM0001", [dataset], make.blob(SHAPE))
     else:
         contours = [make.outline(plan, k, (2, 5), (1, 4)) for k in (1, 2)]
         make.write_structure_set(place / "RT" / "IM0001", [dataset], {"tumor": contours})
     place.joinpath("SER5").mkdir(parents=True)
     dataset.save_as(place / "SER5" / "IM0001", enforce_file_format=True)
-
-
-def _segment_of_enhanced(path: Path, dataset: Any, mask: np.ndarray) -> None:
-    description = highdicom.seg.SegmentDescription(
-        segment_number=1,
-        segment_label="intradural tumor",
-        segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
-        segmented_property_type=codes.SCT.Tissue,
-        algorithm_type=highdicom.seg.SegmentAlgorithmTypeValues.MANUAL,
-    )
-    segmentation = highdicom.seg.Segmentation(
-        source_images=[dataset],
-        pixel_array=mask,
-        segmentation_type="BINARY",
-        segment_descriptions=[description],
-        series_instance_uid=generate_uid(),
-        series_number=900,
-        sop_instance_uid=generate_uid(),
-        instance_number=1,
-        manufacturer="nobody",
-        manufacturer_model_name="none",
-        software_versions="1",
-        device_serial_number="1",
-    )
-    path.parent.mkdir(parents=True)
-    segmentation.save_as(path)
 
 
 def _listed_volumes(make: Any, folder: Path, suffixes: tuple[str, str]) -> None:
