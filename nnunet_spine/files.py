@@ -105,6 +105,14 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
     write_text(path, csv_text(columns, rows), mode=mode)
 
 
+def is_regular_file(path: Path) -> bool:
+    """Whether a path names a file that ends, not a pipe or a device; False also where the path is too long."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False
+
+
 def read_text(path: Path) -> str:
     """Text of a UTF-8 file, a byte-order mark removed.
 
@@ -116,11 +124,15 @@ def read_text(path: Path) -> str:
         Where it cannot be read as UTF-8 text.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would block
+            raise BadInput(f"{path} is a folder, a pipe or a device. Give a file of text.")
         return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {path}. Check the path.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(f"{path} cannot be read as UTF-8 text ({error.__class__.__name__}).") from error
+        raise BadInput(
+            f"{path} cannot be read as UTF-8 text ({error.__class__.__name__}). Save it as UTF-8."
+        ) from error
 
 
 def read_json(path: Path) -> Any:
@@ -151,10 +163,12 @@ def _csv_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     header = [name.strip() for name in reader.fieldnames or []]
     missing = [name for name in required if name not in header]
     if missing:
-        raise BadInput(f"{path} has no column {', '.join(missing)}. Found: {', '.join(header) or 'no header'}.")
-    twice = sorted({name for name in header if header.count(name) > 1})
-    if twice:
-        raise BadInput(f"{path} has two columns {', '.join(twice)}. Keep one of each.")
+        what = f"no column {', '.join(missing)}" if header else "no header"
+        raise BadInput(f"{path} has {what}. Give a first line with the columns {', '.join(required)}.")
+    twice = {name for name in header if header.count(name) > 1}
+    if twice:  # told only where they are ours: a file without header would have its first row told
+        names = sorted(twice.intersection(required))
+        raise BadInput(f"{path} has two columns {', '.join(names) or 'of one name'}. Keep one of each.")
     rows = []
     for row in reader:
         if None in row:

@@ -6,6 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnunet_spine.dataset_conversion.dicom_headers import files_below
+from nnunet_spine.files import is_regular_file
+
 NOT_IN_RAW = ("derivatives", "sourcedata", "code", "stimuli")
 """Folders at the root whose images are not the subjects' own."""
 
@@ -63,15 +66,17 @@ class BidsName:
 
 def images_below(folder: Path) -> Iterator[BidsName]:
     """NIfTI files of the subjects' own folders, sorted by path."""
-    for path in sorted(folder.glob("sub-*/**/*.nii*")):
-        name = BidsName.of(path)
-        if name is not None and "sub" in name.entities and path.is_file():
-            yield name
+    for subject in sorted(folder.glob("sub-*")):
+        yield from _named_below(subject)
 
 
 def derived_below(folder: Path) -> Iterator[BidsName]:
     """NIfTI files of the derivatives, sorted by path."""
-    for path in sorted(folder.glob("derivatives/**/*.nii*")):
+    yield from _named_below(folder / "derivatives")
+
+
+def _named_below(folder: Path) -> Iterator[BidsName]:
+    for path in sorted(path for path in files_below(folder) if ".nii" in path.name):
         name = BidsName.of(path)
-        if name is not None and "sub" in name.entities and path.is_file():
+        if name is not None and "sub" in name.entities and is_regular_file(path):
             yield name

@@ -37,6 +37,9 @@ CASES_PER_PROCESS = 2
 IMAGES_PER_PROCESS = 40
 """As much for describing images."""
 
+HIGHEST_VALUE, LEAST_VALUE, LEAST_CONTRAST = 1e12, 1e-12, 1e-6
+"""Magnitudes of values, and the share of the largest by which they must differ: float32 has seven digits."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -129,12 +132,12 @@ def convert_case(job: Job) -> Outcome:
         as_stored, image_notes = _read_image(job.source)
         image = reorient(as_stored)
         check_contrast(image.array)
+        stored = Volume(compact(image.array), image.geometry)
         read = read_reference(job.source.reference, image.geometry, job.selection)
         reference = on_grid(read, image.geometry)
         checked = check_mask(reference.mask, image)
     except Unusable as unusable:
         return Outcome(None, (unusable.at(where),))
-    stored = Volume(compact(image.array), image.geometry)
     write_volume(job.image, stored)
     write_volume(job.label, reference.mask)
     volume_ml = float(reference.mask.array.sum()) * image.geometry.voxel_ml
@@ -158,8 +161,15 @@ def _read_image(source: SourceCase) -> tuple[Volume, tuple[str, ...]]:
 
 
 def check_contrast(values: npt.NDArray[Any]) -> None:
-    """Check that an image is not constant; `Unusable` where it is."""
-    if values.min() == values.max():
+    """Check that an image has contrast, within what float32 can tell; `Unusable` where it has not."""
+    lowest, highest = float(values.min()), float(values.max())
+    if not max(-lowest, highest) <= HIGHEST_VALUE:
+        raise Unusable(
+            f"values from {lowest:.3g} to {highest:.3g}",
+            f"finite values of at most {HIGHEST_VALUE:.0e}",
+            "Check the rescale slope and intercept, and export it again",
+        )
+    if highest - lowest <= LEAST_CONTRAST * max(-lowest, highest, LEAST_VALUE):
         raise Unusable("a constant image", "an image with contrast", "Check that the right series was exported")
 
 

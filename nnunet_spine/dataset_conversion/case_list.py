@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import SimpleITK as sitk
 from pydicom.errors import InvalidDicomError
 
-from nnunet_spine.cases import UNKNOWN, Compartment, Region, Split, parse_enum
+from nnunet_spine.cases import UNKNOWN, Closed, Compartment, Region, Split, parse_enum
 from nnunet_spine.dataset_conversion.dicom_discovery import series_details
 from nnunet_spine.dataset_conversion.dicom_headers import (
     HEADER_ERRORS,
@@ -28,7 +27,7 @@ from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
 from nnunet_spine.files import read_csv
-from nnunet_spine.images import SUFFIXES, is_volume_file
+from nnunet_spine.images import SUFFIXES, is_volume_file, read_volume_header
 from nnunet_spine.progress import Progress, silent
 
 REQUIRED_COLUMNS = ("patient", "image", "reference")
@@ -103,8 +102,10 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Fol
     empty = [column for column in REQUIRED_COLUMNS if not row[column]]
     if empty:
         raise BadInput(f"cases.csv, {where}: {', '.join(empty)} is empty. Fill it in, or remove the row.")
-    image = folder / row["image"]
-    reference = _reference_file(folder / row["reference"], where)
+    image, reference = folder / row["image"], folder / row["reference"]
+    for path, kind in ((image, "image"), (reference, "reference")):
+        _check_exists(path, f"cases.csv, {where}: the {kind}")
+    reference = _reference_file(reference, where)
     header_details, uids = Details(), ("", "")
     frames: tuple[tuple[int, ...], ...] = ()
     if image.is_file() and is_volume_file(image):
@@ -121,7 +122,7 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Fol
         reference,
         with_columns(header_details, row, f"cases.csv, {where}"),
         Identity(row["patient"], *uids, row["image"], row["reference"]),
-        parse_enum(Split, row.get("split", "") or Split.TRAIN, f"cases.csv, {where}"),
+        _member(Split, row.get("split", "") or Split.TRAIN, f"cases.csv, {where}"),
         frames,
     )
 
@@ -129,9 +130,9 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Fol
 def with_columns(details: Details, row: Mapping[str, str], where: str) -> Details:
     """`details` with what the row's own columns say; `BadInput` where a value cannot be."""
     if row.get("compartment"):
-        details = replace(details, compartment=parse_enum(Compartment, row["compartment"], where))
+        details = replace(details, compartment=_member(Compartment, row["compartment"], where))
     if row.get("region"):
-        details = replace(details, region=parse_enum(Region, row["region"], where))
+        details = replace(details, region=_member(Region, row["region"], where))
     if row.get("maker"):
         details = replace(details, maker=maker_of(row["maker"]))
     if row.get("tumor_type"):
@@ -139,6 +140,17 @@ def with_columns(details: Details, row: Mapping[str, str], where: str) -> Detail
     if row.get("field_strength"):
         details = replace(details, field_strength=_tesla(row["field_strength"], where))
     return details
+
+
+def _member(kind: type[Closed], value: str, where: str) -> Closed:
+    """`parse_enum`, whose message tells no value: a row that is out of step has a name there."""
+    try:
+        return parse_enum(kind, value, where)
+    except BadInput as failure:
+        allowed = ", ".join(member.value for member in kind)
+        raise BadInput(
+            f"{where}: {kind.__name__.lower()} is none of the known values. Expected one of {allowed}."
+        ) from failure
 
 
 def _tumor_type(text: str, where: str) -> str:
@@ -165,7 +177,6 @@ def _reference_file(path: Path, where: str) -> Path:
         if len(drawn) != 1:
             raise BadInput(f"{what} is a folder with {len(drawn)} DICOM SEG or RTSTRUCT files. Name one file.")
         return drawn[0]
-    _check_exists(path, what)
     if is_volume_file(path):
         _check_volume(path, what)
     elif not _is_dicom_reference(path):
@@ -185,7 +196,6 @@ def _is_dicom_reference(path: Path) -> bool:
 def _series_at(path: Path, where: str, row: Mapping[str, str], folders: _Folders) -> Series:
     """The MR series that a folder holds, or that a file belongs to; columns series and part choose among several."""
     what = f"cases.csv, {where}: the image"
-    _check_exists(path, what)
     if path.is_dir():
         uid = row.get("series", "")
         series = [s for s in folders(path, nested=True) if not uid or s.uid == uid]
@@ -225,22 +235,21 @@ def _uid_of(path: Path, what: str) -> str:
 
 
 def _check_exists(path: Path, what: str) -> None:
-    if not path.exists():
+    try:
+        there = path.exists()
+    except OSError:  # a name that is too long, or a loop of links
+        there = False
+    if not there:
         raise BadInput(f"{what} does not exist. Paths are relative to the folder of cases.csv; correct the row.")
 
 
 def _check_volume(path: Path, what: str) -> None:
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
+        read_volume_header(path)
     except RuntimeError as failure:
         raise BadInput(f"{what} is named like a volume but cannot be read as one. Export it again.") from failure
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-        raise BadInput(
-            f"{what} has {reader.GetDimension()} dimensions and {reader.GetNumberOfComponents()} values a voxel. "
-            "Expected a scalar 3D volume."
-        )
+    except BadInput as failure:
+        raise BadInput(str(failure).replace(str(path), what)) from failure
 
 
 def _check_repeated(cases: Iterable[SourceCase]) -> None:

@@ -14,7 +14,7 @@ from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.series_stack import check_headers
 from nnunet_spine.dataset_conversion.sources import Discovery, Proposal, SourceCase
 from nnunet_spine.errors import BadInput, NotWritable
-from nnunet_spine.files import PRIVATE_MODE, csv_text, write_text
+from nnunet_spine.files import PRIVATE_MODE, csv_text, write_bytes
 from nnunet_spine.images import is_volume_file
 
 COLUMNS = (
@@ -97,11 +97,18 @@ def write_proposals(path: Path, discovery: Discovery, *, shared: Iterable[Path] 
         raise BadInput(f"The list of cases {path.name} is no .csv. Give a name such as cases.csv with --write-cases.")
     check_place(path, list(shared), what="list of cases", option="--write-cases")
     text = csv_text(COLUMNS, [_row(one, path.absolute().parent) for one in discovery.proposals])
-    if path.exists() and path.read_bytes() != text.encode():
+    try:
+        content = text.encode()
+    except UnicodeEncodeError as failure:
+        raise BadInput(
+            "A folder or file of the source has a name that is not UTF-8, which no list can hold. Rename it, or "
+            "convert the source as it is."
+        ) from failure
+    if path.exists() and path.read_bytes() != content:
         raise NotWritable(
             f"{path} is there already and may hold corrections. Remove it, or give another place with --write-cases."
         )
-    write_text(path, text, mode=PRIVATE_MODE)
+    write_bytes(path, content, mode=PRIVATE_MODE)
 
 
 def _row(one: Proposal, folder: Path) -> dict[str, object]:

@@ -226,7 +226,7 @@ def _fill_plane(plane: _Plane, spans: _Spans) -> npt.NDArray[np.bool_]:
     against each edge take minutes where contours are large.
     """
     width, height = spans.pixels
-    changes = np.zeros((height, width + 1), np.int32)
+    changes = np.zeros((height, width + 1), np.uint8)  # modulo 256, which keeps odd and even apart
     for contour in plane.contours:
         first = (contour - spans.low_mm) / spans.pixel_mm - 0.5
         last = np.roll(first, -1, axis=0)
@@ -237,8 +237,8 @@ def _fill_plane(plane: _Plane, spans: _Spans) -> npt.NDArray[np.bool_]:
         (u, v), (along_u, along_v) = first[edge].T, (last - first)[edge].T
         column = np.ceil(u + (row - v) * along_u / along_v).astype(np.intp).clip(0, width)
         np.add.at(changes, (row, column), 1)
-    inside: npt.NDArray[np.bool_] = np.cumsum(changes, axis=1)[:, :width] % 2 == 1
-    return inside
+    crossed = np.cumsum(changes, axis=1, dtype=np.uint8, out=changes)[:, :width]
+    return (crossed & 1).astype(bool)
 
 
 def _signed_distance(shape: npt.NDArray[np.bool_], spans: _Spans) -> npt.NDArray[np.float64]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
 import warnings
+import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -13,9 +15,10 @@ from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from nnunet_spine.dataset_conversion.frame_headers import FRAME_KEYWORDS, frame_headers
+from nnunet_spine.files import is_regular_file
 from nnunet_spine.progress import Progress, silent
 
 # Their warnings quote values of headers, patients' names among them, and come whenever a value is first looked at.
@@ -31,8 +34,18 @@ SEGMENTATION_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1
 STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 DIRECTORY_STORAGE = "1.2.840.10008.1.3.10"
 
-HEADER_ERRORS = (OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, IndexError)
-"""What pydicom raises for a damaged header, besides InvalidDicomError for a file that is not DICOM."""
+HEADER_ERRORS = (
+    *(OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, IndexError),
+    *(BytesLengthException, struct.error, zlib.error, OverflowError, RecursionError, MemoryError),
+)
+"""What pydicom raises for a damaged header, besides InvalidDicomError for a file that is not DICOM.
+
+The last ones: a value of another length than its type's, damaged deflated content, a number beyond any, items nested
+without end, and a length of gigabytes in a small file.
+"""
+
+LARGEST = 1e9
+"""A place, a direction or a spacing beyond this is no number that can be meant."""
 
 KEYWORDS = (
     *FRAME_KEYWORDS,
@@ -187,18 +200,18 @@ def number_of(header: Any, keyword: str) -> float | None:
         value = value[0] if len(value) else None
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return number if np.isfinite(number) else None
 
 
 def numbers_of(header: Any, keyword: str, count: int) -> tuple[float, ...] | None:
-    """Values of an attribute of `count` numbers; None where it has not that many finite ones."""
+    """Values of an attribute of `count` numbers; None where it has not that many, none beyond `LARGEST`."""
     try:
         values = tuple(float(v) for v in value_of(header, keyword) or ())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return values if len(values) == count and np.isfinite(values).all() else None
+    return values if len(values) == count and all(abs(v) <= LARGEST for v in values) else None
 
 
 def value_of(header: Any, keyword: str) -> Any:
@@ -239,7 +252,7 @@ def read_header(path: Path) -> Any:
     HEADER_ERRORS
         Where it is damaged.
     """
-    if not path.is_file():  # a pipe would block
+    if not is_regular_file(path):  # a pipe would block
         raise InvalidDicomError("not a regular file")
     return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
 

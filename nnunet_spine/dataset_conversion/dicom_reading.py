@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,16 @@ from pydicom.pixels import apply_rescale
 
 from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.frame_headers import frame_headers
+from nnunet_spine.dataset_conversion.pixel_claims import checked_pixels
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE, check_stack
 from nnunet_spine.images import Volume
 
-DECODING_ERRORS = (*HEADER_ERRORS, InvalidDicomError, RuntimeError)
-"""What pydicom and highdicom raise for pixels that they cannot decode or order."""
+DECODING_ERRORS = (*HEADER_ERRORS, InvalidDicomError, RuntimeError, ArithmeticError, sqlite3.Error)
+"""What pydicom and highdicom raise for pixels that they cannot decode or order; highdicom sorts frames in SQLite."""
+
+SMALLEST_MM, LARGEST_MM = 1e-3, 1e3
+"""Sides of a voxel."""
 
 SHEAR_TOLERANCE = 1e-2
 """Largest sine of the angle between the direction of the stack and the normal of its slices."""
@@ -54,9 +59,11 @@ def read_series(files: Sequence[Path], frames: Sequence[Sequence[int]] = ()) -> 
 
 def _read_files(files: Sequence[Path]) -> Volume:
     try:
-        datasets = [pydicom.dcmread(path) for path in files]
+        datasets = [checked_pixels(pydicom.dcmread(path)) for path in files]
         orientations = np.array([dataset.ImageOrientationPatient for dataset in datasets], dtype=float)
         positions = np.array([dataset.ImagePositionPatient for dataset in datasets], dtype=float)
+    except Unusable:
+        raise
     except DECODING_ERRORS as failure:
         raise _no_header(failure) from failure
     check_stack(orientations, positions)
@@ -64,7 +71,7 @@ def _read_files(files: Sequence[Path]) -> Volume:
         volume = (_rescaled if all(map(_is_plain, datasets)) else _transformed)(datasets)
     except DECODING_ERRORS as failure:
         raise _no_pixels(failure) from failure
-    return Volume.of(volume.to_simpleitk())
+    return _on_a_grid(volume)
 
 
 def _is_plain(dataset: Any) -> bool:
@@ -109,12 +116,14 @@ def _rescaled(datasets: Sequence[Any]) -> Any:
 
 def _read_frames(files: Sequence[Path], frames: Sequence[Sequence[int]]) -> Volume:
     try:
-        images = [highdicom.imread(path) for path in files]
+        images = [checked_pixels(highdicom.imread(path)) for path in files]
         headers = [_headers_of(image, numbers) for image, numbers in zip(images, frames, strict=True)]
         flat = [header for group in headers for header in group]
         orientations = np.array([header["ImageOrientationPatient"] for header in flat], dtype=float)
         positions = np.array([header["ImagePositionPatient"] for header in flat], dtype=float)
         spacing = [float(v) for v in flat[0]["PixelSpacing"]]
+    except Unusable:
+        raise
     except DECODING_ERRORS as failure:
         raise _no_header(failure) from failure
     check_stack(orientations, positions)
@@ -128,6 +137,18 @@ def _read_frames(files: Sequence[Path], frames: Sequence[Sequence[int]]) -> Volu
         volume = _stacked(pixels, orientations[0], positions, spacing)
     except DECODING_ERRORS as failure:
         raise _no_pixels(failure) from failure
+    return _on_a_grid(volume)
+
+
+def _on_a_grid(volume: Any) -> Volume:
+    """The volume with its grid, whose voxels have a size that a scanner can give."""
+    sizes = np.abs(np.asarray(volume.spacing, dtype=float))
+    if not (np.isfinite(sizes).all() and sizes.min() >= SMALLEST_MM and sizes.max() <= LARGEST_MM):
+        raise Unusable(
+            f"voxels of {' x '.join(f'{size:.3g}' for size in sizes)} mm",
+            f"sizes from {SMALLEST_MM} to {LARGEST_MM:.0f} mm",
+            "Export the series again",
+        )
     return Volume.of(volume.to_simpleitk())
 
 

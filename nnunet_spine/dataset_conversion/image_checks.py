@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+import logging
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import numpy.typing as npt
 import pydicom
-import SimpleITK as sitk
 from nibabel.filebasedimages import ImageFileError
+from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.series_stack import MINIMUM_SLICES
-from nnunet_spine.images import Volume
+from nnunet_spine.errors import BadInput
+from nnunet_spine.images import Volume, read_volume_header
+
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what it says of headers is checked here
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
+
+NIBABEL_ERRORS = (
+    *(OSError, EOFError, ValueError, KeyError, AttributeError, OverflowError, MemoryError, zlib.error),
+    *(ImageFileError, HeaderDataError, HeaderTypeError),
+)
+"""What nibabel raises for a header or content that it cannot read."""
 
 FORMS_TOLERANCE_MM = 0.1
 """Largest difference of a voxel's place by sform and by qform."""
@@ -42,13 +54,11 @@ def check_volume_geometry(path: Path) -> tuple[str, ...]:
     Unusable
         Where the grid is the one of a file that was given none, or a NIfTI's two forms contradict each other.
     """
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
     try:
-        reader.ReadImageInformation()
-    except RuntimeError:
+        reader = read_volume_header(path)
+    except (RuntimeError, BadInput):
         return ()
-    if reader.GetDimension() == 3 and _is_default(reader):
+    if _is_default(reader):
         raise Unusable(
             "spacing of 1 mm, origin 0 and the body's own axes, as in a file whose geometry was never set",
             "the scanner's geometry",
@@ -57,7 +67,7 @@ def check_volume_geometry(path: Path) -> tuple[str, ...]:
     return _check_forms(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else ()
 
 
-def _is_default(reader: sitk.ImageFileReader) -> bool:
+def _is_default(reader: Any) -> bool:
     identity = np.abs(np.reshape(reader.GetDirection(), (3, 3)))
     return (
         np.allclose(reader.GetSpacing(), 1.0)
@@ -74,7 +84,7 @@ def _check_forms(path: Path) -> tuple[str, ...]:
         ]
         affines = [form() for form in forms]
         zooms, units, shape = header.get_zooms()[:3], header.get_xyzt_units()[0], header.get_data_shape()[:3]
-    except (OSError, EOFError, ValueError, KeyError, AttributeError, ImageFileError):
+    except NIBABEL_ERRORS:
         return ()
     remedy = "Convert the image from DICOM again, or set both forms with a tool for NIfTI"
     if not affines:
@@ -92,6 +102,8 @@ def _check_forms(path: Path) -> tuple[str, ...]:
 
 def _apart_mm(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], shape: Sequence[int]) -> float:
     """Largest distance of a corner voxel's places by two affines, in mm."""
+    if not np.isfinite(one - other).all():
+        return np.inf
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(len(shape), -1)
     places = np.vstack([corners, np.ones(corners.shape[1])])
     return float(np.linalg.norm(((one - other) @ places)[:3], axis=0).max())

@@ -178,11 +178,13 @@ def _samples(voxels_crossed: npt.NDArray[np.float64], voxels: int) -> npt.NDArra
 def _take(array: npt.NDArray[np.uint8], coverage: _Coverage, grid: Geometry, count: int) -> int:
     """Set the `count` voxels that are covered most and not set yet; returns how many were."""
     candidates = np.argwhere((coverage.fractions > 0) & (array == 0))
+    if count < 1 or not len(candidates):
+        return 0
     fractions = coverage.fractions[tuple(candidates.T)]
     axes = np.asarray(grid.spacing_zyx_mm)
     centre = np.average(np.argwhere(coverage.fractions > 0), axis=0, weights=coverage.fractions[coverage.fractions > 0])
     distances = (((candidates - centre) * axes) ** 2).sum(axis=1)
-    order = np.lexsort((np.round(distances, 3), -np.round(fractions, 6)))[: max(count, 0)]
+    order = np.lexsort((np.round(distances, 3), -np.round(fractions, 6)))[:count]
     array[tuple(candidates[order].T)] = 1
     return len(order)
 

@@ -92,8 +92,8 @@ def _check_new(source: SourceCase, image: str, known: Known, claimed: set[str]) 
             "the patient that the private mapping names",
             "Correct the patient in the source; where the mapping is wrong, convert to a data set of another number",
         )
-    for one in known.cases:
-        if _is_place_of(source, known, one.case.case):
+    for one in known.cases:  # one that the source has as it was is another part of the same series
+        if one.case.case not in claimed and _is_place_of(source, known, one.case.case):
             raise Unusable(
                 f"another image in the place of the known case {one.case.case}, which is kept as it is",
                 "the bytes that were converted, since models were trained on them",

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunet_spine.dataset_conversion.dicom_headers import text_of
+from nnunet_spine.dataset_conversion.dicom_headers import number_of, text_of
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.vocabulary import is_tumor, names
 from nnunet_spine.errors import BadInput
@@ -104,11 +104,11 @@ def words_of(header: Any) -> list[str]:
 def _segment(item: Any) -> Structure:
     types = item.get("SegmentedPropertyTypeCodeSequence") or []
     words = (text_of(item, "SegmentLabel"), text_of(item, "SegmentDescription"), *_meanings(types))
-    return Structure(int(item.get("SegmentNumber") or 0), words, _codes(types))
+    return Structure(int(number_of(item, "SegmentNumber") or 0), words, _codes(types))
 
 
 def _region(item: Any, observations: Sequence[Any]) -> Structure:
-    number = int(item.get("ROINumber") or 0)
+    number = int(number_of(item, "ROINumber") or 0)
     words = [text_of(item, "ROIName"), text_of(item, "ROIDescription")]
     codes: tuple[tuple[str, str], ...] = ()
     for observation in observations:

@@ -13,10 +13,14 @@ import pydicom
 
 from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
 from nnunet_spine.dataset_conversion.mask_resampling import LATTICE_TOLERANCE
+from nnunet_spine.dataset_conversion.pixel_claims import checked_pixels
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
-from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE
+from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE, check_numbers
 from nnunet_spine.images import Geometry, Volume
+
+MOST_SLICES, MOST_VOXELS = 5000, 2e8
+"""Frames may lie so far apart that the empty slices between them would fill any memory."""
 
 COSINE_TOLERANCE = 1e-4
 """Directions agree where the cosine between them is 1 within this."""
@@ -49,7 +53,7 @@ def read_segmentation(path: Path, grid: Geometry | None, selection: Selection) -
         Where it cannot be read, or no segment is tumor.
     """
     try:
-        dataset = pydicom.dcmread(path)
+        dataset = checked_pixels(pydicom.dcmread(path))
         structures = structures_of(dataset)
         numbers = tumor_numbers(structures, selection, "a DICOM SEG of {} segments")
         if grid is not None:
@@ -69,8 +73,16 @@ def read_segmentation(path: Path, grid: Geometry | None, selection: Selection) -
 
 def _union(segmentation: Any, numbers: Sequence[int], fraction: float) -> Volume:
     """Voxels (uint8) where any of the segments reaches the fraction of the Maximum Fractional Value."""
+    tolerance = 2 * SPACING_TOLERANCE
+    grid = segmentation.get_volume_geometry(rtol=tolerance)
+    if grid is not None and (grid.spatial_shape[0] > MOST_SLICES or np.prod(grid.spatial_shape) > MOST_VOXELS):
+        raise Unusable(
+            f"a DICOM SEG over a grid of {' x '.join(map(str, grid.spatial_shape))} voxels",
+            f"at most {MOST_SLICES} slices and {MOST_VOXELS:.0e} voxels",
+            "Check the positions of its frames, or export it again",
+        )
     stacked = segmentation.get_volume(
-        segment_numbers=list(numbers), combine_segments=False, dtype=np.float64, rtol=2 * SPACING_TOLERANCE
+        segment_numbers=list(numbers), combine_segments=False, dtype=np.float64, rtol=tolerance
     )
     tumor = (np.asarray(stacked.array) >= fraction - ROUNDING).any(axis=-1).astype(np.uint8)
     return Volume.of(stacked.with_array(tumor).to_simpleitk())
@@ -83,6 +95,8 @@ def _set_slice_spacing(dataset: Any, grid: Geometry) -> None:
         return
     measures = shared.PixelMeasuresSequence[0]
     cosines = np.asarray(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
+    places = _positions(dataset)
+    check_numbers(cosines[np.newaxis], places[:3].T)
     normal = np.cross(cosines[:3], cosines[3:])
     along = np.abs(np.reshape(grid.direction, (3, 3)).T @ normal)
     axis = int(np.argmax(along))
@@ -91,7 +105,7 @@ def _set_slice_spacing(dataset: Any, grid: Geometry) -> None:
         sorted(map(float, measures.PixelSpacing)), in_plane, rtol=SPACING_TOLERANCE
     ):
         return
-    index = np.linalg.inv(grid.affine_lps()) @ _positions(dataset)
+    index = np.linalg.inv(grid.affine_lps()) @ places
     if np.abs(index[:3] - np.rint(index[:3])).max() <= 10 * LATTICE_TOLERANCE:
         _write_spacing(measures, float(grid.spacing_xyz_mm[axis]), np.unique(np.rint(index[axis])))
 

@@ -19,6 +19,12 @@ SPACING_TOLERANCE = 0.01
 
 MINIMUM_SLICES = 3
 
+FARTHEST_MM = 1e4
+"""Larger coordinates lie outside any scanner."""
+
+RIGHT_ANGLE_TOLERANCE = 1e-2
+"""Largest difference of the products of row and column direction from those of unit vectors at right angles."""
+
 
 def check_headers(files: Sequence[Path], frames: Sequence[Sequence[int]] = ()) -> None:
     """Check the stack of a series without reading its pixels; the parameters and errors are those of `read_series`."""
@@ -39,6 +45,20 @@ def check_headers(files: Sequence[Path], frames: Sequence[Sequence[int]] = ()) -
     check_stack(np.array(orientations, dtype=float), np.array(positions, dtype=float))
 
 
+def check_numbers(orientations: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]) -> None:
+    """Check that directions are two unit vectors at right angles, and that places are in a scanner.
+
+    The parameters are those of `check_stack`; `Unusable` where they are not.
+    """
+    remedy = "Export the series again"
+    if not (np.abs(positions) <= FARTHEST_MM).all():
+        raise Unusable("a position that is not in a scanner", f"coordinates within {FARTHEST_MM:.0f} mm", remedy)
+    vectors = np.where(np.isfinite(orientations), orientations, 0.0).clip(-2.0, 2.0).reshape(-1, 2, 3)
+    products = vectors @ vectors.transpose(0, 2, 1)
+    if np.abs(products - np.eye(2)).max() > RIGHT_ANGLE_TOLERANCE:
+        raise Unusable("an orientation that is none", "two unit vectors at right angles", remedy)
+
+
 def check_stack(orientations: npt.NDArray[np.float64], positions: npt.NDArray[np.float64]) -> None:
     """Check that slices make one evenly spaced stack.
 
@@ -57,6 +77,7 @@ def check_stack(orientations: npt.NDArray[np.float64], positions: npt.NDArray[np
     remedy = "Export the whole series again"
     if len(positions) < MINIMUM_SLICES:
         raise Unusable(f"a series of {len(positions)} slices", f"at least {MINIMUM_SLICES} slices", remedy)
+    check_numbers(orientations, positions)
     if np.abs(orientations - orientations[0]).max() > ORIENTATION_TOLERANCE:
         raise Unusable("slices of different orientations in one series", "one orientation", "Export it as two series")
     along = np.sort(positions @ np.cross(orientations[0, :3], orientations[0, 3:]))

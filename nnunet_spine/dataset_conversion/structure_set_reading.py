@@ -16,14 +16,12 @@ from nnunet_spine.dataset_conversion.dicom_headers import text_of
 from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
+from nnunet_spine.dataset_conversion.series_stack import FARTHEST_MM
 from nnunet_spine.images import Geometry, Volume
 
 FILLED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 """Contour Geometric Types (PS3.3 C.8.8.6): those that enclose an area, and those that do not."""
-
-FARTHEST_MM = 1e4
-"""Larger coordinates lie outside any scanner."""
 
 UNIT_GRID = Geometry((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 
@@ -89,6 +87,8 @@ def _contours(dataset: Any, number: int) -> list[tuple[str, Points]]:
 
 
 def _points(data: Any) -> npt.NDArray[np.float64]:
+    if isinstance(data, bytes):  # more than 64 kB, which explicit encodings hold without a type
+        data = data.decode("ascii").rstrip("\0 ").split("\\")
     values = np.atleast_1d(np.asarray([] if data is None else data, dtype=float))
     if len(values) % 3 or not (np.abs(values) <= FARTHEST_MM).all():
         raise Unusable(

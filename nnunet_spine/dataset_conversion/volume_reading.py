@@ -7,11 +7,10 @@ from pathlib import Path
 import nibabel
 import numpy as np
 
+from nnunet_spine.dataset_conversion.image_checks import NIBABEL_ERRORS, NIFTI_SUFFIXES
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.images import Volume, read_volume
-
-NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
 
 def read_finite_volume(path: Path, what: str) -> Volume:
@@ -32,7 +31,7 @@ def read_finite_volume(path: Path, what: str) -> Volume:
     try:
         volume = read_volume(path)
         bad = _not_finite(path, volume)
-    except (BadInput, NotFound, OSError, EOFError, ValueError) as failure:
+    except (BadInput, NotFound, *NIBABEL_ERRORS) as failure:
         raise Unusable(f"the {what} cannot be read", "a scalar 3D NIfTI, NRRD or MHA", "Export it again") from failure
     if bad:
         raise Unusable(f"the {what} has {bad} voxels that are not finite", "numbers everywhere", "Export it again")

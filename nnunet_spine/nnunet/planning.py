@@ -13,6 +13,7 @@ from nnunet_spine.files import make_folder, write_csv
 from nnunet_spine.nnunet.case_measures import ResizeCeiling, measure_cases
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
 from nnunet_spine.nnunet.field_advice import CaseField, FieldAdvice, advise
+from nnunet_spine.nnunet.fold_check import check_folds
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
 from nnunet_spine.nnunet.runtime import quiet
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
@@ -73,7 +74,8 @@ def plan_dataset(
     Raises
     ------
     BadInput, NotFound, NotWritable
-        Where the data set is absent or incomplete, the memory is not above 0, or the name is nnU-Net's own.
+        Where the data set is absent or incomplete, its folds are not those of its cases, the memory is not above 0, or
+        the name is nnU-Net's own.
     WorkFailed
         Where nnU-Net cannot read an image, or no grid fits the memory.
     """
@@ -83,6 +85,7 @@ def plan_dataset(
     if not (raw / "dataset.json").is_file():
         raise NotFound(f"There is no raw data set {raw}. Make it with `nnunet-spine convert`.")
     folder = make_folder(workspace.preprocessed / name)
+    check_folds(raw, folder)
     workspace.apply()
     _extract_fingerprint(name, raw)
 
