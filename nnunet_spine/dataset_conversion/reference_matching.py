@@ -64,7 +64,7 @@ def _named_series(header: Any) -> Iterator[str]:
 
 
 def named_instances(path: Path) -> set[str]:
-    """All Referenced SOP Instance UIDs in the attributes `INSTANCE_KEYWORDS`; none where they are damaged."""
+    """All Referenced SOP Instance UIDs in `INSTANCE_KEYWORDS`; none where these are damaged."""
     try:
         dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(INSTANCE_KEYWORDS))
         return {str(e.value) for e in dataset.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
