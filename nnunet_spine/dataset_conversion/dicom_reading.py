@@ -60,8 +60,8 @@ def read_series(files: Sequence[Path], frames: Sequence[Sequence[int]] = ()) -> 
 def _read_files(files: Sequence[Path]) -> Volume:
     try:
         datasets = [checked_pixels(pydicom.dcmread(path)) for path in files]
-        orientations = np.array([dataset.ImageOrientationPatient for dataset in datasets], dtype=float)
-        positions = np.array([dataset.ImagePositionPatient for dataset in datasets], dtype=float)
+        orientations = _rows([dataset.ImageOrientationPatient for dataset in datasets], 6)
+        positions = _rows([dataset.ImagePositionPatient for dataset in datasets], 3)
     except Unusable:
         raise
     except DECODING_ERRORS as failure:
@@ -119,8 +119,8 @@ def _read_frames(files: Sequence[Path], frames: Sequence[Sequence[int]]) -> Volu
         images = [checked_pixels(highdicom.imread(path)) for path in files]
         headers = [_headers_of(image, numbers) for image, numbers in zip(images, frames, strict=True)]
         flat = [header for group in headers for header in group]
-        orientations = np.array([header["ImageOrientationPatient"] for header in flat], dtype=float)
-        positions = np.array([header["ImagePositionPatient"] for header in flat], dtype=float)
+        orientations = _rows([header["ImageOrientationPatient"] for header in flat], 6)
+        positions = _rows([header["ImagePositionPatient"] for header in flat], 3)
         spacing = [float(v) for v in flat[0]["PixelSpacing"]]
     except Unusable:
         raise
@@ -150,6 +150,11 @@ def _on_a_grid(volume: Any) -> Volume:
             "Export the series again",
         )
     return Volume.of(volume.to_simpleitk())
+
+
+def _rows(values: Sequence[Any], count: int) -> npt.NDArray[np.float64]:
+    """Values of an attribute, one row a slice; `ValueError` where one has not `count` numbers."""
+    return np.array(values, dtype=float).reshape(len(values), count)
 
 
 def _headers_of(image: Any, numbers: Sequence[int]) -> list[dict[str, Any]]:

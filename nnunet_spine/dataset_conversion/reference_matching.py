@@ -10,7 +10,7 @@ from typing import Any
 import pydicom
 from pydicom.errors import InvalidDicomError
 
-from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS, Series, read_header, text_of
+from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS, Series, read_header, text_of, value_of
 
 INSTANCE_KEYWORDS = (
     "ReferencedSeriesSequence",
@@ -55,18 +55,21 @@ def references_by_series(series: Sequence[Series]) -> dict[str, list[Path]]:
 
 
 def _named_series(header: Any) -> Iterator[str]:
-    for item in header.get("ReferencedSeriesSequence") or []:
+    for item in value_of(header, "ReferencedSeriesSequence") or []:
         yield text_of(item, "SeriesInstanceUID")
-    for frame in header.get("ReferencedFrameOfReferenceSequence") or []:
-        for study in frame.get("RTReferencedStudySequence") or []:
-            for item in study.get("RTReferencedSeriesSequence") or []:
+    for frame in value_of(header, "ReferencedFrameOfReferenceSequence") or []:
+        for study in value_of(frame, "RTReferencedStudySequence") or []:
+            for item in value_of(study, "RTReferencedSeriesSequence") or []:
                 yield text_of(item, "SeriesInstanceUID")
 
 
 def named_instances(path: Path) -> set[str]:
-    """All Referenced SOP Instance UIDs in the attributes `INSTANCE_KEYWORDS`."""
-    dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(INSTANCE_KEYWORDS))
-    return {str(e.value) for e in dataset.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    """All Referenced SOP Instance UIDs in `INSTANCE_KEYWORDS`; none where these are damaged."""
+    try:
+        dataset = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(INSTANCE_KEYWORDS))
+        return {str(e.value) for e in dataset.iterall() if e.keyword == "ReferencedSOPInstanceUID"}
+    except HEADER_ERRORS:
+        return set()
 
 
 def _instances(series: Sequence[Series]) -> dict[str, str]:
@@ -82,6 +85,8 @@ def _instances(series: Sequence[Series]) -> dict[str, str]:
 
 
 def _same_frame(header: Any, series: Sequence[Series]) -> list[str]:
-    frames = {text_of(item, "FrameOfReferenceUID") for item in header.get("ReferencedFrameOfReferenceSequence") or []}
+    frames = {
+        text_of(item, "FrameOfReferenceUID") for item in value_of(header, "ReferencedFrameOfReferenceSequence") or []
+    }
     frames = (frames | {text_of(header, "FrameOfReferenceUID")}) - {""}
     return [one.uid for one in series if one.is_mr and text_of(one.header, "FrameOfReferenceUID") in frames]

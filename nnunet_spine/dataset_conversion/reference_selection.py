@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunet_spine.dataset_conversion.dicom_headers import number_of, text_of
+from nnunet_spine.dataset_conversion.dicom_headers import number_of, text_of, value_of
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.vocabulary import is_tumor, names
 from nnunet_spine.errors import BadInput
@@ -91,9 +91,9 @@ class Structure:
 
 def structures_of(header: Any) -> list[Structure]:
     """Segments of a DICOM SEG, without a label map's background (0), or regions of an RTSTRUCT, in the file's order."""
-    segments = [one for item in header.get("SegmentSequence") or [] if (one := _segment(item)).number > 0]
-    observations = header.get("RTROIObservationsSequence") or []
-    return segments + [_region(item, observations) for item in header.get("StructureSetROISequence") or []]
+    segments = [one for item in value_of(header, "SegmentSequence") or [] if (one := _segment(item)).number > 0]
+    observations = value_of(header, "RTROIObservationsSequence") or []
+    return segments + [_region(item, observations) for item in value_of(header, "StructureSetROISequence") or []]
 
 
 def words_of(header: Any) -> list[str]:
@@ -102,7 +102,7 @@ def words_of(header: Any) -> list[str]:
 
 
 def _segment(item: Any) -> Structure:
-    types = item.get("SegmentedPropertyTypeCodeSequence") or []
+    types = value_of(item, "SegmentedPropertyTypeCodeSequence") or []
     words = (text_of(item, "SegmentLabel"), text_of(item, "SegmentDescription"), *_meanings(types))
     return Structure(int(number_of(item, "SegmentNumber") or 0), words, _codes(types))
 
@@ -113,7 +113,7 @@ def _region(item: Any, observations: Sequence[Any]) -> Structure:
     codes: tuple[tuple[str, str], ...] = ()
     for observation in observations:
         if text_of(observation, "ReferencedROINumber") == str(number):
-            types = observation.get("RTROIIdentificationCodeSequence") or []
+            types = value_of(observation, "RTROIIdentificationCodeSequence") or []
             words += [text_of(observation, k) for k in ("ROIObservationLabel", "RTROIInterpretedType")]
             words += _meanings(types)
             codes += _codes(types)

@@ -94,7 +94,7 @@ def _set_slice_spacing(dataset: Any, grid: Geometry) -> None:
     if "PixelMeasuresSequence" not in shared or "PlaneOrientationSequence" not in shared:
         return
     measures = shared.PixelMeasuresSequence[0]
-    cosines = np.asarray(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float)
+    cosines = np.asarray(shared.PlaneOrientationSequence[0].ImageOrientationPatient, dtype=float).reshape(6)
     places = _positions(dataset)
     check_numbers(cosines[np.newaxis], places[:3].T)
     normal = np.cross(cosines[:3], cosines[3:])
@@ -114,7 +114,7 @@ def _positions(dataset: Any) -> npt.NDArray[np.float64]:
     """Homogeneous places of the frames' first voxels, shape (4, frames)."""
     frames = dataset.PerFrameFunctionalGroupsSequence
     places = [frame.PlanePositionSequence[0].ImagePositionPatient for frame in frames]
-    return np.vstack([np.asarray(places, dtype=float).T, np.ones(len(places))])
+    return np.vstack([np.asarray(places, dtype=float).reshape(-1, 3).T, np.ones(len(places))])
 
 
 def _write_spacing(measures: Any, slice_mm: float, slices: npt.NDArray[np.float64]) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.dataset_conversion.contrast_timing import acquired_at, with_timing
-from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS, Series, number_of, text_of
+from nnunet_spine.dataset_conversion.dicom_headers import Series, number_of, text_of
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_matching import named_instances
 from nnunet_spine.dataset_conversion.series_choice import Confidence, Judgement, best, judge
@@ -92,14 +92,7 @@ def _of_part(series: Series, paths: Sequence[Path]) -> list[Path]:
     if not series.part:
         return list(paths)
     own = {text_of(one.header, "SOPInstanceUID") for one in series.slices}
-    return [path for path in paths if not (named := _instances_of(path)) or named & own]
-
-
-def _instances_of(path: Path) -> set[str]:
-    try:
-        return named_instances(path)
-    except HEADER_ERRORS:
-        return set()
+    return [path for path in paths if not (named := named_instances(path)) or named & own]
 
 
 def propose(view: StudyView) -> Chosen | None:

@@ -186,6 +186,19 @@ def test_a_segment_with_two_numbers_has_the_first() -> None:
     assert [one.number for one in structures_of(header)] == [2]
 
 
+def test_a_reference_with_a_damaged_list_of_instances_is_matched_by_its_frame_of_reference(export: Path) -> None:
+    path = export / "Zebulon0" / "SEG5" / "IM0001"
+    dataset = pydicom.dcmread(path)
+    del dataset.ReferencedSeriesSequence  # so that instances tell the series
+    dataset.save_as(path)
+    assert len(discover_export(export).cases) == 5
+    mark = b"\x08\0\x55\x11UI"  # Referenced SOP Instance UID
+    content = path.read_bytes()
+    assert mark in content
+    path.write_bytes(content.replace(mark, mark[:4] + b"QI"))
+    assert len(discover_export(export).cases) == 5
+
+
 def test_meta_information_of_a_wrong_length_is_a_damaged_file(make: Any, tmp_path: Path) -> None:
     paths = make.write_datasets(tmp_path, make.datasets_of(make.Plan(make.asymmetric())))
     content = bytearray(paths[0].read_bytes())
@@ -205,6 +218,8 @@ def test_meta_information_of_a_wrong_length_is_a_damaged_file(make: Any, tmp_pat
         ({"ImageOrientationPatient": ["0", "1e200", "0", "0", "0", "-1e200"]}, "an orientation that is none"),
         ({"ImagePositionPatient": ["1e300", "0", "0"]}, "a position that is not in a scanner"),
         ({"ImagePositionPatient": ["nan", "0", "0"]}, "a position that is not in a scanner"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0]}, "the header of a slice cannot be read"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0, -1, 0, 1, 0]}, "the header of a slice cannot be read"),
         ({"PixelSpacing": ["1e8", "1e8"]}, r"voxels of 4 x 1e\+08 x 1e\+08 mm; expected sizes from 0.001 to 1000 mm"),
     ],
 )
