@@ -27,15 +27,15 @@ from itertools import product
 from types import MappingProxyType
 from typing import Any
 
+import cc3d
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from nnunet_spine.evaluation.metrics import Mask, Overlap, check_pair
 from nnunet_spine.protocol import Criterion
 
-Labels = npt.NDArray[np.signedinteger[Any]]
-NEIGHBOURS = np.ones((3, 3, 3), bool)
+Labels = npt.NDArray[np.integer[Any]]
+NEIGHBOURS = 26
 IOU_AT_LEAST: Mapping[Criterion, float] = MappingProxyType({Criterion.IOU_01: 0.1, Criterion.IOU_05: 0.5})
 
 
@@ -71,14 +71,14 @@ def count_lesions(reference: Mask, prediction: Mask, criterion: Criterion) -> Le
         When a lesion counts as detected.
     """
     check_pair(reference, prediction)
-    lesions, number = ndimage.label(reference, NEIGHBOURS)
-    components, predicted = ndimage.label(prediction, NEIGHBOURS)
+    lesions, number = cc3d.connected_components(reference, connectivity=NEIGHBOURS, return_N=True)
+    components, predicted = cc3d.connected_components(prediction, connectivity=NEIGHBOURS, return_N=True)
     hit, component, common = _pairs(lesions, components, predicted)
-    sizes = np.bincount(components.ravel(), minlength=predicted + 1)
+    sizes = np.bincount(components[prediction], minlength=predicted + 1)
     if criterion is Criterion.CENTROID_INSIDE:
-        detected = _holding_a_centroid(lesions, components, predicted)
+        detected = _holding_a_centroid(lesions, components)
     elif criterion in IOU_AT_LEAST:
-        either = np.bincount(lesions.ravel(), minlength=number + 1)[hit] + sizes[component] - common
+        either = np.bincount(lesions[reference], minlength=number + 1)[hit] + sizes[component] - common
         detected = set(hit[common / either >= IOU_AT_LEAST[criterion]])
     else:
         detected = set(hit)
@@ -95,16 +95,16 @@ def is_detected(overlap: Overlap, lesions: LesionCounts, criterion: Criterion) -
 
 def _pairs(lesions: Labels, components: Labels, predicted: int) -> tuple[npt.NDArray[Any], ...]:
     """Lesions and components that overlap, and in how many voxels: three arrays of one length."""
-    both = (lesions > 0) & (components > 0)
+    both = np.nonzero((lesions > 0) & (components > 0))
     codes = lesions[both].astype(np.int64) * (predicted + 1) + components[both]
     pairs, common = np.unique(codes, return_counts=True)
     return *np.divmod(pairs, predicted + 1), common
 
 
-def _holding_a_centroid(lesions: Labels, components: Labels, predicted: int) -> set[Any]:
-    found = set()
-    centroids: Any = ndimage.center_of_mass(components > 0, components, np.arange(1, predicted + 1))
-    for centroid in centroids:
+def _holding_a_centroid(lesions: Labels, components: Labels) -> set[Any]:
+    """Lesions that hold the centroid of a component."""
+    found: set[Any] = set()
+    for centroid in cc3d.statistics(components)["centroids"][1:]:  # the first is the background's
         sides = [{int(np.ceil(c - 0.5)), int(np.floor(c + 0.5))} for c in centroid]
         found |= {int(lesions[voxel]) for voxel in product(*sides)}
     return found - {0}

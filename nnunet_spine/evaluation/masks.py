@@ -63,6 +63,8 @@ def foreground(labels: npt.NDArray[Any]) -> tuple[npt.NDArray[np.bool_], tuple[i
     BadInput
         Where a value is not a whole number, as in a map of probabilities.
     """
+    if labels.dtype == np.uint8 and labels.max(initial=0) <= 1:  # most masks: no copy, no comparison
+        return labels.view(np.bool_), ()
     others = np.unique(labels[(labels != 0) & (labels != 1)])
     fractional = others[~(np.isfinite(others) & (others == np.round(others)))]
     if fractional.size:
