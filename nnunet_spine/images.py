@@ -6,12 +6,6 @@ SimpleITK's order (x, y, z). Physical space is LPS, in millimetres.
 
 from __future__ import annotations
 
-import math
-import os
-import re
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +17,7 @@ from isal import igzip, igzip_lib
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
 from nnunet_spine.files import is_regular_file, replacing
+from nnunet_spine.volume_headers import hushed, read_volume_header
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Endings of volume files that `read_volume` accepts."""
@@ -35,14 +30,6 @@ Slices are then the first array axis, as in a sagittal DICOM series.
 
 GRID_TOLERANCE_MM = 1e-3
 _DAMAGED: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says that it is an instance
-
-LEAST_DETERMINANT = 1e-3
-"""A direction whose determinant is smaller has two axes that are nearly one."""
-
-MOST_UNPACKED = 1032
-"""Voxels that a byte of a file may hold: deflate shrinks no more than this."""
-
-_HEADER_BYTES = 2**16
 
 
 @dataclass(frozen=True)
@@ -179,7 +166,7 @@ def read_volume(path: Path) -> Volume:
         raise NotFound(f"There is no file {path}. Check the path.")
     try:
         reader = read_volume_header(path)
-        with _hushed():
+        with hushed():
             image = reader.Execute()
     except (RuntimeError, MemoryError) as error:
         raise BadInput(
@@ -187,86 +174,6 @@ def read_volume(path: Path) -> Volume:
         ) from error
     check_complete(path)
     return Volume.of(image)
-
-
-def read_volume_header(path: Path) -> Any:
-    """SimpleITK's reader of a scalar 3D volume, its header read and found sound.
-
-    Parameters
-    ----------
-    path
-        An existing file.
-
-    Raises
-    ------
-    RuntimeError
-        Where SimpleITK cannot read it.
-    BadInput
-        Where it is not a scalar 3D volume, its grid is none, its header tells of more voxels than the file can hold, or
-        the voxels are in another file.
-    """
-    if not is_regular_file(path):  # a pipe would block
-        raise BadInput(f"{path} is a folder, a pipe or a device. Give a volume file.")
-    reader = sitk.ImageFileReader()
-    reader.SetFileName(str(path))
-    with _hushed():
-        reader.ReadImageInformation()
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
-        raise BadInput(
-            f"{path} has {reader.GetDimension()} dimensions and {reader.GetNumberOfComponents()} values a voxel. "
-            "Expected a scalar 3D volume. Export it as one."
-        )
-    axes = np.asarray([*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection()])
-    if not np.isfinite(axes).all() or min(reader.GetSpacing()) <= 0.0 or not _spans_space(reader.GetDirection()):
-        raise BadInput(
-            f"{path} has no grid: spacing, origin and direction are not finite, or span no volume. Export it again."
-        )
-    _check_claim(path, math.prod(reader.GetSize()))
-    return reader
-
-
-def _spans_space(direction: Sequence[float]) -> bool:
-    return abs(float(np.linalg.det(np.reshape(direction, (3, 3))))) > LEAST_DETERMINANT
-
-
-def _check_claim(path: Path, voxels: int) -> None:
-    """Refuse a header for whose voxels memory would be taken in vain; those of another file are refused as well."""
-    held = path.stat().st_size
-    if voxels > MOST_UNPACKED * held:
-        raise BadInput(
-            f"The header of {path} tells of {voxels} voxels, which {held} bytes cannot hold. Export it again."
-        )
-    with path.open("rb") as stream:
-        start = stream.read(_HEADER_BYTES)
-    if _is_detached(start, path.suffix.lower()):
-        raise BadInput(f"The header of {path} has its voxels in another file. Export it as one file.")
-
-
-def _is_detached(start: bytes, suffix: str) -> bool:
-    """Whether the header of an NRRD or MHA file, at its start, names another file for its voxels."""
-    if start.startswith(b"NRRD"):  # its header ends with an empty line
-        return re.search(rb"(?im)^data ?file:", re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]) is not None
-    named = re.search(rb"(?m)^ElementDataFile *= *([^\r\n]*)", start) if suffix == ".mha" else None
-    return named is not None and named[1].strip().upper() != b"LOCAL"
-
-
-@contextmanager
-def _hushed() -> Iterator[None]:
-    """Turn away what ITK's readers write to standard error; it names the file, and failures are raised as well.
-
-    Standard error is the process's, so other threads would fall silent too: it is turned away in the main thread alone.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
 
 
 def check_complete(path: Path) -> None:

@@ -27,8 +27,9 @@ from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
 from nnunet_spine.files import read_csv
-from nnunet_spine.images import SUFFIXES, is_volume_file, read_volume_header
+from nnunet_spine.images import SUFFIXES, is_volume_file
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.volume_headers import read_volume_header
 
 REQUIRED_COLUMNS = ("patient", "image", "reference")
 OPTIONAL_COLUMNS = ("compartment", "tumor_type", "split", "maker", "field_strength", "region", "series", "part", "use")

@@ -17,7 +17,7 @@ Points = npt.NDArray[np.float64]
 SUBDIVISION = 5
 """Voxels of the fine grid along a voxel of the image, in the plane of the contours."""
 
-MOST_VOXELS = 6e7
+MOST_VOXELS = 2e7
 """Beyond this many the fine grid is made coarser."""
 
 PLANARITY_MM = 0.5

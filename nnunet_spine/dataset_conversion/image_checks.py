@@ -19,7 +19,8 @@ from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.series_stack import MINIMUM_SLICES
 from nnunet_spine.errors import BadInput
-from nnunet_spine.images import Volume, read_volume_header
+from nnunet_spine.images import Volume
+from nnunet_spine.volume_headers import read_volume_header
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what it says of headers is checked here
 

@@ -194,7 +194,7 @@ def _garble(rng: random.Random) -> Edit:
     def edit(dataset: Dataset, _: random.Random) -> Patches | None:
         holders = _holders(dataset)
         holder = holders[int(share * len(holders))]
-        elements = [element for element in holder if element.tag.group > 2]
+        elements = [element for element in holder if 2 < element.tag.group < 0x7FE0]
         if not elements:
             return None
         element = elements[int(share * 7919) % len(elements)]
@@ -292,7 +292,9 @@ def _frames(rng: random.Random) -> Edit:
         else:
             for number, frame in enumerate(frames):
                 shift = {"far": far, "same": 0.0, "uneven": number**2.2}[change]
-                frame.PlanePositionSequence[0].ImagePositionPatient = [shift, 0.0, 0.0]
+                place = Dataset()
+                place.ImagePositionPatient = [shift, 0.0, 0.0]
+                frame.PlanePositionSequence = [place]
 
     return edit
 

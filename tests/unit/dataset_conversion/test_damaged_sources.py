@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import struct
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pydicom
 import pytest
@@ -20,13 +22,13 @@ from nnunet_spine.dataset_conversion.case_proposals import write_proposals
 from nnunet_spine.dataset_conversion.dicom_discovery import discover_export
 from nnunet_spine.dataset_conversion.dicom_headers import group_files, numbers_of
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
-from nnunet_spine.dataset_conversion.image_checks import check_volume_geometry
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import structures_of
 from nnunet_spine.dataset_conversion.references import Reference, on_grid, read_reference
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import read_text
-from nnunet_spine.images import Geometry, Volume, read_volume, read_volume_header
+from nnunet_spine.images import Geometry, Volume, read_volume
+from nnunet_spine.volume_headers import _nifti_forms, read_volume_header
 
 AXES = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -125,11 +127,39 @@ def test_axes_that_span_no_volume_are_no_grid(
     assert capfd.readouterr().err == ""
 
 
-def test_forms_that_are_no_numbers_contradict_each_other(make: Any, tmp_path: Path) -> None:
-    path = patched(volume_file(make, tmp_path / "i.nii"), 268, "<f", np.inf)
-    patched(path, 252, "<2h", 1, 1)
-    with np.errstate(all="raise"), pytest.raises(Unusable, match="sform and qform"):
-        check_volume_geometry(path)
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+@pytest.mark.parametrize(("place", "value"), [(324, np.inf), (312, np.nan), (268, np.inf), (80, 1e30)])
+def test_forms_that_are_no_numbers_are_no_grid(
+    make: Any, tmp_path: Path, suffix: str, place: int, value: float
+) -> None:
+    path = volume_file(make, tmp_path / "i.nii")
+    patched(path, 312, "<f", -1.0)  # with an infinite offset, ITK would not return
+    patched(path, place, "<f", value)
+    if suffix == ".nii.gz":
+        path.with_name("i.nii.gz").write_bytes(gzip.compress(path.read_bytes()))
+    with pytest.raises(BadInput, match="has no grid"):
+        read_volume(tmp_path / f"i{suffix}")
+
+
+def test_a_form_that_is_not_set_may_hold_anything(make: Any, tmp_path: Path) -> None:
+    path = patched(volume_file(make, tmp_path / "i.nii"), 324, "<f", np.inf)
+    expected = read_volume(volume_file(make, tmp_path / "e.nii"))
+    patched(path, 252, "<2h", 1, 0)
+    assert read_volume(path).geometry.same_grid(expected.geometry)
+
+
+@pytest.mark.parametrize("big", [False, True], ids=["little", "big"])
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
+def test_forms_of_every_kind_of_nifti(tmp_path: Path, kind: Any, big: bool) -> None:
+    affine = np.array([[-1.0, 0, 0, 5], [0, -2.0, 0, 6], [0, 0, 3.0, 7], [0, 0, 0, 1]])
+    header = kind.header_class(endianness=">" if big else "<")
+    image = kind(np.zeros((4, 5, 6), np.float32), affine, header)
+    image.header.set_qform(affine, 1)
+    nibabel.save(image, tmp_path / "i.nii")
+    spacing, places, sform = np.split(_nifti_forms((tmp_path / "i.nii").read_bytes()), [3, 9])
+    assert np.allclose(spacing, [1, 2, 3])
+    assert np.allclose(places, [0, 0, 1, 5, 6, 7])  # half a turn about z
+    assert np.allclose(sform, affine[:3].ravel())
 
 
 def test_what_libraries_say_of_a_file_does_not_reach_the_console(

@@ -1,0 +1,147 @@
+"""Headers of volume files, looked at before ITK reads what it would wait, write or take memory for."""
+
+from __future__ import annotations
+
+import gzip
+import math
+import os
+import re
+import threading
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import SimpleITK as sitk
+
+from nnunet_spine.errors import BadInput
+from nnunet_spine.files import is_regular_file
+
+LEAST_DETERMINANT = 1e-3
+"""A direction whose determinant is smaller has two axes that are nearly one."""
+
+MOST_UNPACKED = 1032
+"""Voxels that a byte of a file may hold: deflate shrinks no more than this."""
+
+LARGEST_MM = 1e6
+"""Spacings and coordinates beyond this are no volume's."""
+
+_HEADER_BYTES = 2**16
+
+_NIFTI_PLACES = {348: ("i2", "f4", 252, 80, 256, 280), 540: ("i4", "f8", 344, 112, 352, 400)}
+"""By the size of the header (NIfTI-1, NIfTI-2): types of codes and numbers; places of codes, spacing, qform, sform."""
+
+
+def read_volume_header(path: Path) -> Any:
+    """SimpleITK's reader of a scalar 3D volume, its header read and found sound.
+
+    Parameters
+    ----------
+    path
+        An existing file.
+
+    Raises
+    ------
+    RuntimeError
+        Where SimpleITK cannot read it.
+    BadInput
+        Where it is not a scalar 3D volume, its grid is none, its header tells of more voxels than the file can hold, or
+        the voxels are in another file.
+    """
+    if not is_regular_file(path):  # a pipe would block
+        raise BadInput(f"{path} is a folder, a pipe or a device. Give a volume file.")
+    if not (np.abs(_nifti_forms(_start_of(path))) <= LARGEST_MM).all():
+        raise BadInput(
+            f"{path} has no grid: the places of its voxels are not finite, or none of a scanner. Export it again."
+        )
+    reader = sitk.ImageFileReader()
+    reader.SetFileName(str(path))
+    with hushed():
+        reader.ReadImageInformation()
+    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+        raise BadInput(
+            f"{path} has {reader.GetDimension()} dimensions and {reader.GetNumberOfComponents()} values a voxel. "
+            "Expected a scalar 3D volume. Export it as one."
+        )
+    axes = np.asarray([*reader.GetSpacing(), *reader.GetOrigin(), *reader.GetDirection()])
+    if (
+        not (np.abs(axes) <= LARGEST_MM).all()
+        or min(reader.GetSpacing()) <= 0.0
+        or not _spans_space(reader.GetDirection())
+    ):
+        raise BadInput(
+            f"{path} has no grid: spacing, origin and direction are not finite, or span no volume. Export it again."
+        )
+    _check_claim(path, math.prod(reader.GetSize()))
+    return reader
+
+
+def _start_of(path: Path) -> bytes:
+    """The first bytes of a file, unpacked where it is packed by gzip; none where that is damaged."""
+    try:
+        with path.open("rb") as stream:
+            packed = stream.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as content:
+            return content.read(_HEADER_BYTES)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _nifti_forms(start: bytes) -> npt.NDArray[np.float64]:
+    """What a NIfTI header says of its sform and qform, as far as they are set; ITK waits for ever on infinite ones."""
+    for order in "<>":
+        size = int(np.frombuffer(start[:4], f"{order}i4")[0]) if len(start) >= 4 else 0
+        if size in _NIFTI_PLACES and len(start) >= size:
+            code, number, codes, *places = _NIFTI_PLACES[size]
+            is_set = np.frombuffer(start, order + code, 2, codes) > 0
+            spacing, qform, sform = (
+                np.frombuffer(start, order + number, count, place)
+                for place, count in zip(places, (3, 6, 12), strict=True)
+            )
+            return np.concatenate([spacing, qform[: 6 * is_set[0]], sform[: 12 * is_set[1]]]).astype(float)
+    return np.zeros(0)
+
+
+def _spans_space(direction: Sequence[float]) -> bool:
+    return abs(float(np.linalg.det(np.reshape(direction, (3, 3))))) > LEAST_DETERMINANT
+
+
+def _check_claim(path: Path, voxels: int) -> None:
+    """Refuse a header for whose voxels memory would be taken in vain; those of another file are refused as well."""
+    held = path.stat().st_size
+    if voxels > MOST_UNPACKED * held:
+        raise BadInput(
+            f"The header of {path} tells of {voxels} voxels, which {held} bytes cannot hold. Export it again."
+        )
+    if _is_detached(_start_of(path), path.suffix.lower()):
+        raise BadInput(f"The header of {path} has its voxels in another file. Export it as one file.")
+
+
+def _is_detached(start: bytes, suffix: str) -> bool:
+    """Whether the header of an NRRD or MHA file, at its start, names another file for its voxels."""
+    if start.startswith(b"NRRD"):  # its header ends with an empty line
+        return re.search(rb"(?im)^data ?file:", re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]) is not None
+    named = re.search(rb"(?m)^ElementDataFile *= *([^\r\n]*)", start) if suffix == ".mha" else None
+    return named is not None and named[1].strip().upper() != b"LOCAL"
+
+
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Turn away what ITK's readers write to standard error; it names the file, and failures are raised as well.
+
+    Standard error is the process's, so other threads would fall silent too: it is turned away in the main thread alone.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
