@@ -222,4 +222,4 @@ def _describe(training: Training) -> str:
     )
     seconds = [t.seconds for t in training if t.seconds is not None]
     time = f", {sum(seconds):.0f} s in all" if len(seconds) == len(training) else ""
-    return f"{epochs} epochs of {iterations} iterations{time}"
+    return f"{epochs} epoch{'' if epochs == '1' else 's'} of {iterations} iterations{time}"

@@ -12,7 +12,9 @@ from nnunet_spine.evaluation.results import CaseResult, Evaluation
 Table = tuple[str, Sequence[str], Sequence[Sequence[str]]]
 """Caption, header, rows."""
 
-_UNITS = {"ml": "ml", "mm": "mm"}
+_UNITS = ("ml", "mm")
+_NAMES = {"iou": "IoU", "hd95_mm": "HD95, mm", "nsd_1mm": "NSD at 1 mm", "nsd_2mm": "NSD at 2 mm"}
+"""Names of measures that are no plain words."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,9 @@ def _measures(result: CaseResult) -> dict[str, Any]:
 
 
 def _name(field: str) -> str:
-    """A measure's name for a reader: hd95_mm is "hd95, mm"."""
+    """A measure's name for a reader: volume_difference_ml is "volume difference, ml"."""
+    if field in _NAMES:
+        return _NAMES[field]
     stem, _, unit = field.rpartition("_")
     return f"{stem.replace('_', ' ')}, {unit}" if unit in _UNITS else field.replace("_", " ")
 

@@ -284,3 +284,12 @@ def test_a_report_that_breaks_off_leaves_the_earlier_one(cohort, judged, monkeyp
         report(cohort, judged, notes=["second"])
     assert contents(cohort.root / "report") == before
     assert list(cohort.root.glob(".report*")) == []
+
+
+def test_measures_stand_under_their_usual_names(cohort, judged):
+    folder = report(cohort, judged[:1])
+    # 40 of 100 voxels each are common: 40 / 160.
+    assert '<th scope="row">IoU</th><td>0.25</td>' in case_page(folder, "case_a")
+    assert '<th scope="row">false positive volume, ml</th><td>0.00</td>' in case_page(folder, "case_a")
+    header = '<th scope="col">IoU</th><th scope="col">precision</th><th scope="col">recall</th>'
+    assert header + '<th scope="col">HD95, mm</th><th scope="col">NSD at 1 mm</th>' in index(folder)
