@@ -26,6 +26,9 @@ LEAST_DETERMINANT = 1e-3
 MOST_UNPACKED = 1032
 """Voxels that a byte of a file may hold: deflate shrinks no more than this."""
 
+MOST_AXES = 10
+"""Axes that ITK's reader of MHA has room for."""
+
 LARGEST_MM = 1e6
 """Spacings and coordinates beyond this are no volume's."""
 
@@ -57,6 +60,8 @@ def read_volume_header(path: Path) -> Any:
         raise BadInput(
             f"{path} has no grid: the places of its voxels are not finite, or none of a scanner. Export it again."
         )
+    if path.suffix.lower() == ".mha" and _axes_of_mha(_start_of(path)) > MOST_AXES:
+        raise BadInput(f"The header of {path} tells of more axes than a volume has. Expected 3. Export it again.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with hushed():
@@ -103,6 +108,12 @@ def _nifti_forms(start: bytes) -> npt.NDArray[np.float64]:
             )
             return np.concatenate([spacing, qform[: 6 * is_set[0]], sform[: 12 * is_set[1]]]).astype(float)
     return np.zeros(0)
+
+
+def _axes_of_mha(start: bytes) -> int:
+    """Number of axes that the header of an MHA file tells of; ITK writes past its arrays for more than it knows."""
+    told = re.search(rb"(?m)^NDims *= *([0-9]+)", start)
+    return int(told[1]) if told else 0
 
 
 def _spans_space(direction: Sequence[float]) -> bool:

@@ -306,13 +306,21 @@ def _contours(rng: random.Random) -> Edit:
     def edit(dataset: Dataset, _: random.Random) -> Patches | None:
         contours = [c for roi in dataset.get("ROIContourSequence") or [] for c in roi.get("ContourSequence") or []]
         for contour in contours[: 1 if kind in ("many", "huge") else None]:
-            points = np.asarray(contour.get("ContourData") or [0.0, 0.0, 0.0], dtype=float).reshape(-1, 3)
+            points = _points_of(contour)
             contour.ContourData = _other_points(kind, points, np.random.default_rng(seed))
         if contours and kind in ("text", "odd"):
             return _set_text(dataset, "ContourData", {"text": "a\\b\\c", "odd": "1\\2\\3\\4"}[kind])
         return None
 
     return edit
+
+
+def _points_of(contour: Dataset) -> np.ndarray:
+    """Points of a contour (n, 3); one at the origin where other damage left none."""
+    try:
+        return np.asarray(contour.get("ContourData") or [0.0, 0.0, 0.0], dtype=float).reshape(-1, 3)
+    except ValueError:
+        return np.zeros((1, 3))
 
 
 CONTOUR_KINDS = (

@@ -148,6 +148,18 @@ def test_a_form_that_is_not_set_may_hold_anything(make: Any, tmp_path: Path) -> 
     assert read_volume(path).geometry.same_grid(expected.geometry)
 
 
+def test_more_axes_than_itk_has_room_for_are_refused(make: Any, tmp_path: Path) -> None:
+    path = volume_file(make, tmp_path / "i.mha")
+    content = path.read_bytes()
+    assert content.count(b"NDims = 3") == 1
+    path.write_bytes(content.replace(b"NDims = 3", b"NDims = 2000000000"))
+    with pytest.raises(BadInput, match=r"more axes than a volume has\. Expected 3"):
+        read_volume(path)
+    path.write_bytes(content.replace(b"NDims = 3", b"NDims = 11"))
+    with pytest.raises(BadInput, match=r"more axes than a volume has\. Expected 3"):
+        read_volume(path)
+
+
 @pytest.mark.parametrize("big", [False, True], ids=["little", "big"])
 @pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image])
 def test_forms_of_every_kind_of_nifti(tmp_path: Path, kind: Any, big: bool) -> None:
