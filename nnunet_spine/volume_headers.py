@@ -60,8 +60,8 @@ def read_volume_header(path: Path) -> Any:
         raise BadInput(
             f"{path} has no grid: the places of its voxels are not finite, or none of a scanner. Export it again."
         )
-    if path.suffix.lower() == ".mha" and _axes_of_mha(_start_of(path)) > MOST_AXES:
-        raise BadInput(f"The header of {path} tells of more axes than a volume has. Expected 3. Export it again.")
+    if path.suffix.lower() == ".mha" and _has_odd_axes(_start_of(path)):
+        raise BadInput(f"{path} tells of a number of axes that no volume has. Expected 3. Export it again.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     with hushed():
@@ -110,10 +110,10 @@ def _nifti_forms(start: bytes) -> npt.NDArray[np.float64]:
     return np.zeros(0)
 
 
-def _axes_of_mha(start: bytes) -> int:
-    """Number of axes that the header of an MHA file tells of; ITK writes past its arrays for more than it knows."""
-    told = re.search(rb"(?m)^NDims *= *([0-9]+)", start)
-    return int(told[1]) if told else 0
+def _has_odd_axes(start: bytes) -> bool:
+    """Whether the header of an MHA file tells of a number of axes for which ITK writes past its arrays."""
+    told = re.findall(rb"(?m)^\s*NDims\s*[=:]\s*(\S*)", start)
+    return any(not number.isdigit() or not 1 <= int(number[:9]) <= MOST_AXES for number in told)
 
 
 def _spans_space(direction: Sequence[float]) -> bool:

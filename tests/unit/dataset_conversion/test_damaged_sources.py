@@ -148,16 +148,16 @@ def test_a_form_that_is_not_set_may_hold_anything(make: Any, tmp_path: Path) -> 
     assert read_volume(path).geometry.same_grid(expected.geometry)
 
 
-def test_more_axes_than_itk_has_room_for_are_refused(make: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [b"2000000000", b"11", b"-3", b"0", b"", b"many", b"9" * 5000])
+def test_a_number_of_axes_that_itk_has_no_room_for_is_refused(make: Any, tmp_path: Path, number: bytes) -> None:
     path = volume_file(make, tmp_path / "i.mha")
     content = path.read_bytes()
     assert content.count(b"NDims = 3") == 1
-    path.write_bytes(content.replace(b"NDims = 3", b"NDims = 2000000000"))
-    with pytest.raises(BadInput, match=r"more axes than a volume has\. Expected 3"):
+    path.write_bytes(content.replace(b"NDims = 3", b"NDims = " + number))
+    with pytest.raises(BadInput, match=r"number of axes that no volume has\. Expected 3"):
         read_volume(path)
-    path.write_bytes(content.replace(b"NDims = 3", b"NDims = 11"))
-    with pytest.raises(BadInput, match=r"more axes than a volume has\. Expected 3"):
-        read_volume(path)
+    path.write_bytes(content)
+    assert read_volume(path).array.ndim == 3
 
 
 @pytest.mark.parametrize("big", [False, True], ids=["little", "big"])
