@@ -172,15 +172,22 @@ def read_volume(path: Path) -> Volume:
         raise BadInput(
             f"{path} cannot be read as a volume ({', '.join(SUFFIXES)}). The file may be damaged."
         ) from error
-    check_complete(path)
+    check_complete(path, reader)
     return Volume.of(image)
 
 
-def check_complete(path: Path) -> None:
+def check_complete(path: Path, reader: Any = None) -> None:
     """Refuse a NIfTI file that holds fewer bytes than its header promises.
 
     ITK reads such a file without a word and leaves the missing voxels at random values; its readers of the other
     formats refuse by themselves.
+
+    Parameters
+    ----------
+    path
+        A volume file.
+    reader
+        Its header, from `read_volume_header`; None reads it.
 
     Raises
     ------
@@ -190,7 +197,7 @@ def check_complete(path: Path) -> None:
     if not path.name.lower().endswith((".nii", ".nii.gz")):
         return
     try:
-        reader = read_volume_header(path)
+        reader = read_volume_header(path) if reader is None else reader
         expected = int(float(reader.GetMetaData("vox_offset")))
         expected += int(np.prod(reader.GetSize())) * int(reader.GetMetaData("bitpix")) // 8
         found = _unpacked_bytes(path)

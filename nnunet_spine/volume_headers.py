@@ -56,11 +56,12 @@ def read_volume_header(path: Path) -> Any:
     """
     if not is_regular_file(path):  # a pipe would block
         raise BadInput(f"{path} is a folder, a pipe or a device. Give a volume file.")
-    if not (np.abs(_nifti_forms(_start_of(path))) <= LARGEST_MM).all():
+    start = _start_of(path)
+    if not (np.abs(_nifti_forms(start)) <= LARGEST_MM).all():
         raise BadInput(
             f"{path} has no grid: the places of its voxels are not finite, or none of a scanner. Export it again."
         )
-    if path.suffix.lower() == ".mha" and _has_odd_axes(_start_of(path)):
+    if path.suffix.lower() == ".mha" and _has_odd_axes(start):
         raise BadInput(f"{path} tells of a number of axes that no volume has. Expected 3. Export it again.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
@@ -80,7 +81,7 @@ def read_volume_header(path: Path) -> Any:
         raise BadInput(
             f"{path} has no grid: spacing, origin and direction are not finite, or span no volume. Export it again."
         )
-    _check_claim(path, math.prod(reader.GetSize()))
+    _check_claim(path, start, math.prod(reader.GetSize()))
     return reader
 
 
@@ -120,14 +121,14 @@ def _spans_space(direction: Sequence[float]) -> bool:
     return abs(float(np.linalg.det(np.reshape(direction, (3, 3))))) > LEAST_DETERMINANT
 
 
-def _check_claim(path: Path, voxels: int) -> None:
+def _check_claim(path: Path, start: bytes, voxels: int) -> None:
     """Refuse a header for whose voxels memory would be taken in vain; those of another file are refused as well."""
     held = path.stat().st_size
     if voxels > MOST_UNPACKED * held:
         raise BadInput(
             f"The header of {path} tells of {voxels} voxels, which {held} bytes cannot hold. Export it again."
         )
-    if _is_detached(_start_of(path), path.suffix.lower()):
+    if _is_detached(start, path.suffix.lower()):
         raise BadInput(f"The header of {path} has its voxels in another file. Export it as one file.")
 
 

@@ -75,10 +75,11 @@ class Run:
 
 
 class _Unchanged(Exception):
-    """Nothing of the source changes the data set."""
+    """Nothing of the source changes the data set that is there."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, known: Known, problems: Sequence[Problem]) -> None:
         super().__init__()
+        self.known = known
         self.problems = tuple(problems)
 
 
@@ -141,7 +142,7 @@ def build(
             _write_mapping(request, found, added, known, matches)
             make_folder(target.preprocessed_folder)
     except _Unchanged as unchanged:
-        return unchanged_conversion(request, known, matches, unchanged.problems) if known else _impossible()
+        return unchanged_conversion(request, unchanged.known, matches, unchanged.problems)
     private_mapping.publish(request.mapping)
     write_splits(request.splits, content.folds.folds)
     stale = outdated(target.number, target.full_name, target.preprocessed, run.results) if known else ()
@@ -151,10 +152,6 @@ def build(
         target.folder, request.splits, request.mapping, cases, content.folds, content.told,
         added=names, corrected=tuple(entry["case"] for entry in replaced), absent=matches.absent, outdated=stale,
     )  # fmt: skip
-
-
-def _impossible() -> Conversion:
-    raise BadInput("No case of the source can be used; nothing was written.")
 
 
 def unchanged_conversion(request: Request, known: Known, matches: Matches, problems: Sequence[Problem]) -> Conversion:
@@ -176,7 +173,7 @@ def _fill(
     earlier = _renewed(known, found, matches, replaced) if known else ()
     problems = [*found.discovery.problems, *absence_notes(matches), *matches.problems, *problems]
     if known and not added and not replaced and earlier == known.cases:
-        raise _Unchanged(problems)
+        raise _Unchanged(known, problems)
     cases = tuple(sorted((*earlier, *(one.stored for one in added)), key=lambda one: one.case.case))
     if not cases:
         raise BadInput(nothing_usable(problems, _account(found, problems)))

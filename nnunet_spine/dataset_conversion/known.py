@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +53,7 @@ class Known:
     files: Mapping[str, int] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, StoredCase]:
         """Cases by identifier."""
         return {one.case.case: one for one in self.cases}
@@ -67,9 +68,13 @@ class Known:
         replaced = [entry for change in self.changes for entry in change["replaced_references"]]
         return {entry["source_sha256"] for entry in replaced if entry["case"] == case}
 
+    @cached_property
+    def _keys(self) -> dict[str, str]:
+        return {case: patient_key(row.get("patient_id", "")) for case, row in self.rows.items()}
+
     def key_of(self, case: str) -> str:
         """Key of the case's patient; empty where the mapping does not tell."""
-        return patient_key(self.rows.get(case, {}).get("patient_id", ""))
+        return self._keys.get(case, "")
 
     def taken(self) -> Taken:
         """Names that are given already."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pydicom
-from pydicom.errors import InvalidDicomError
 
 from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS, Series, read_header, text_of, value_of
 
@@ -73,15 +72,13 @@ def named_instances(path: Path) -> set[str]:
 
 
 def _instances(series: Sequence[Series]) -> dict[str, str]:
-    """Series UID by SOP Instance UID, of all MR images."""
-    found = {}
-    for one in (s for s in series if not s.is_reference):
-        for path in one.files:
-            try:
-                found[text_of(read_header(path), "SOPInstanceUID")] = one.uid
-            except (InvalidDicomError, *HEADER_ERRORS):
-                continue  # counted as damaged where the export was read
-    return found
+    """Series UID by SOP Instance UID, of all images."""
+    return {
+        text_of(plane.header, "SOPInstanceUID"): one.uid
+        for one in series
+        if not one.is_reference
+        for plane in one.slices
+    }
 
 
 def _same_frame(header: Any, series: Sequence[Series]) -> list[str]:

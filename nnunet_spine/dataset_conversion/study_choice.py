@@ -65,10 +65,12 @@ class StudyView:
         """View of all series of a study; `references` are files by the UID of the series that they reference."""
         parts = [part for series in study if series.is_mr for part in parts_of(series)]
         judged = with_timing([judge(part) for part in parts])
+        asked = {path for part in parts if part.part for path in references.get(part.uid, ())}
+        cited = {path: named_instances(path) for path in asked}
         others = {_modality(series) for series in study if not series.is_mr}
         return cls(
             tuple(judged),
-            tuple(tuple(_of_part(one.series, references.get(one.series.uid, ()))) for one in judged),
+            tuple(tuple(_of_part(one.series, references.get(one.series.uid, ()), cited)) for one in judged),
             tuple(sorted(others)),
         )
 
@@ -87,12 +89,12 @@ def _modality(series: Series) -> str:
     return modality if modality in MODALITIES else "other" if modality else "no modality"
 
 
-def _of_part(series: Series, paths: Sequence[Path]) -> list[Path]:
-    """Those of a series' references that were drawn on this part of it, where they name their instances."""
+def _of_part(series: Series, paths: Sequence[Path], cited: Mapping[Path, set[str]]) -> list[Path]:
+    """Those of a series' references that were drawn on this part of it, where they name their instances (`cited`)."""
     if not series.part:
         return list(paths)
     own = {text_of(one.header, "SOPInstanceUID") for one in series.slices}
-    return [path for path in paths if not (named := named_instances(path)) or named & own]
+    return [path for path in paths if not cited[path] or cited[path] & own]
 
 
 def propose(view: StudyView) -> Chosen | None:
