@@ -53,7 +53,7 @@ def format_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         )
         for row in cells
     ]
-    return "\n".join([lines[0].rstrip(), "-" * len(lines[0]), *[line.rstrip() for line in lines[1:]]])
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
 
 
 @contextmanager
