@@ -20,6 +20,8 @@ from nnunet_spine.files import read_csv, read_json, write_csv, write_json
 UNKNOWN = "unknown"
 SPLITS_FILE = "splits_final.json"
 CASES_FILE = "cases.csv"
+CHANNEL = "_0000"
+"""What follows the case in the name of its image, before the suffix, as nnU-Net wants it."""
 
 Closed = TypeVar("Closed", bound=StrEnum)
 

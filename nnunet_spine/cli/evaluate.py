@@ -63,7 +63,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.evaluation.facts import read_planning_tables
     from nnunet_spine.evaluation.insight import evaluate_with_insight
     from nnunet_spine.evaluation.observation import images_by_case
-    from nnunet_spine.evaluation.output import evaluation_content, hash_masks, write_evaluation
+    from nnunet_spine.evaluation.output import hash_masks, write_evaluation
     from nnunet_spine.evaluation.schedule import TRAINING_KEY, recorded_training
     from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest, recorded_departures
@@ -83,7 +83,6 @@ def run(arguments: argparse.Namespace) -> int:
             criterion=Criterion(arguments.criterion.replace("-", "_")),
             progress=progress,
         )
-    further = insight.to_json()
     names = ("splits", "cases", "resize_ceiling", "bias_fields")
     tables = {name: path for name in names if (path := getattr(arguments, name))}
     inputs = {name: sha256(path) for name, path in tables.items()}
@@ -95,9 +94,11 @@ def run(arguments: argparse.Namespace) -> int:
     }
     different = recorded_departures(arguments.predictions)
     manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
-    write_evaluation(arguments.output, evaluation, manifest, more=further, more_files=insight.csv_files())
+    content = write_evaluation(
+        arguments.output, evaluation, manifest, more=insight.to_json(), more_files=insight.csv_files()
+    )
     if arguments.json:
-        print_json(evaluation_content(evaluation) | further)
+        print_json(content)
     else:
         print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
         print_insight(insight)

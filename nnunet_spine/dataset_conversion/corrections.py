@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nnunet_spine.cases import CHANNEL
 from nnunet_spine.dataset_conversion import private_mapping
 from nnunet_spine.dataset_conversion.build import Run, build
 from nnunet_spine.dataset_conversion.case_list import with_columns
@@ -28,7 +29,6 @@ from nnunet_spine.images import SUFFIXES, is_volume_file, reorient, volume_stem
 from nnunet_spine.manifest import MANIFEST_FILE
 
 STEP = "import-corrections"
-CHANNEL = "_0000"
 SLICER_SUFFIX = ".seg"
 """What 3D Slicer puts before .nrrd."""
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cases import CASES_FILE, Case, Split, write_cases
+from nnunet_spine.cases import CASES_FILE, CHANNEL, Case, Split, write_cases
 from nnunet_spine.errors import BadInput, NotWritable
 from nnunet_spine.files import write_json
 
@@ -94,7 +94,7 @@ def check_number_is_free(target: Target, folders: Iterable[Path]) -> None:
 
 def file_names(case: str) -> tuple[str, str]:
     """Names of a case's image and label file."""
-    return f"{case}_0000{FILE_ENDING}", f"{case}{FILE_ENDING}"
+    return f"{case}{CHANNEL}{FILE_ENDING}", f"{case}{FILE_ENDING}"
 
 
 def case_paths(folder: Path, split: Split, case: str) -> tuple[Path, Path]:

@@ -14,7 +14,7 @@ import numpy as np
 from nnunet_spine.evaluation.certainty import REGION_MM, Certainty
 from nnunet_spine.evaluation.facts import FEWEST, CaseFacts
 from nnunet_spine.evaluation.reliability import VOXEL_EDGES, Reliability, reliability_of_cases
-from nnunet_spine.evaluation.tables import UNDEFINED
+from nnunet_spine.evaluation.tables import UNDEFINED, number
 
 CALIBRATION_FILE, UNCERTAINTY_FILE = "calibration.csv", "uncertainty.csv"
 BIN_COLUMNS = ("level", "low", "high", "n", "mean_confidence", "observed_frequency")
@@ -166,11 +166,11 @@ class Calibration:
             return
         yield (
             f"Voxels of {len(self.cases)} of {self.judged} cases within {REGION_MM:.0f} mm of reference or prediction: "
-            f"expected calibration error {_two(self.voxels.ece, 3)}, Brier score {_two(self.voxels.brier, 3)}."
+            f"expected calibration error {number(self.voxels.ece, 3)}, Brier score {number(self.voxels.brier, 3)}."
         )
         found = self.detection
         yield (
-            f"Detection: expected calibration error {_two(found.ece)}, Brier score {_two(found.brier)} over "
+            f"Detection: expected calibration error {number(found.ece)}, Brier score {number(found.brier)} over "
             f"{len(found.bins)} groups of cases."
             if found
             else f"Detection: n < {FEWEST}, not judged."
@@ -189,8 +189,8 @@ def bin_cells(bins: Sequence[Mapping[str, Any]]) -> list[tuple[str, ...]]:
         (
             f"{one['low']:.1f} to {one['high']:.1f}",
             str(one["n"]),
-            _two(one["mean_confidence"]),
-            _two(one["observed_frequency"]),
+            number(one["mean_confidence"]),
+            number(one["observed_frequency"]),
         )
         for one in bins
     ]
@@ -244,7 +244,3 @@ def rank_correlation(name: str, certainty: Sequence[float | None], dice: Sequenc
         return Correlation(name, n, math.copysign(1.0, rho), math.copysign(1.0, rho), math.copysign(1.0, rho))
     half = _Z * math.sqrt((1 + rho**2 / 2) / (n - 3))
     return Correlation(name, n, rho, math.tanh(math.atanh(rho) - half), math.tanh(math.atanh(rho) + half))
-
-
-def _two(value: float | None, decimals: int = 2) -> str:
-    return UNDEFINED if value is None else f"{value:.{decimals}f}"

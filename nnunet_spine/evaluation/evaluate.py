@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nnunet_spine.cases import Case, Fold
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
-from nnunet_spine.evaluation.masks import MaskVolume, locate_predictions, read_mask, volumes_by_case
+from nnunet_spine.evaluation.masks import MaskVolume, locate_predictions, read_mask, reason_of, volumes_by_case
 from nnunet_spine.evaluation.measures import CaseScores, score_case
 from nnunet_spine.evaluation.policy import VERDICTS, MaskState, Verdict
 from nnunet_spine.evaluation.results import CaseResult, Evaluation, name_some
@@ -216,9 +216,7 @@ def _find(path: Path | None, role: str) -> _Found:
     try:
         mask = read_mask(path)
     except NnunetSpineError as error:
-        # The message of the reader starts with the whole path, which may carry what must not be printed.
-        reason = str(error).removeprefix(str(path)).strip()
-        return _Found(MaskState.UNUSABLE, remark=f"the {role} {path.name} is unusable: {reason}")
+        return _Found(MaskState.UNUSABLE, remark=f"the {role} {path.name} is unusable: {reason_of(error, path)}")
     remark = ""
     if mask.unexpected_labels:
         labels = name_some([str(label) for label in mask.unexpected_labels])

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_spine.errors import BadInput, NotFound
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
 from nnunet_spine.images import Geometry, is_volume_file, read_volume, volume_stem
 
 _FOLD_FOLDER = re.compile(r"fold_(\d+)")
@@ -86,6 +86,11 @@ def read_mask(path: Path) -> MaskVolume:
     volume = read_volume(path)
     mask, unexpected = foreground(volume.array)
     return MaskVolume(mask, volume.geometry, unexpected)
+
+
+def reason_of(error: NnunetSpineError, path: Path) -> str:
+    """An error's words without the path that they may begin with, which may carry what must not be printed."""
+    return str(error).removeprefix(str(path)).strip()
 
 
 def volumes_by_case(folder: Path) -> dict[str, Path]:

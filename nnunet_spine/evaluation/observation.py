@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
 from nnunet_spine.evaluation.appearance import Appearance, appearance_of
 from nnunet_spine.evaluation.certainty import Certainty, certainty_of, voxel_reliability
@@ -15,14 +16,11 @@ from nnunet_spine.evaluation.field_of_view import (
     extent_of,
     half_length_mm,
 )
-from nnunet_spine.evaluation.masks import MaskVolume, volumes_by_case
+from nnunet_spine.evaluation.masks import MaskVolume, reason_of, volumes_by_case
 from nnunet_spine.evaluation.probabilities import probability_file, read_tumor_probability
 from nnunet_spine.evaluation.reliability import Reliability
 from nnunet_spine.evaluation.results import CaseResult
 from nnunet_spine.images import read_volume
-
-CHANNEL = "_0000"
-"""End of an image's name before its suffix, in nnU-Net's imagesTr."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +122,7 @@ class Observer:
                 )
             return appearance_of(image.array, reference.mask, reference.geometry.spacing_zyx_mm)
         except NnunetSpineError as error:
-            problems.append(f"the image {path.name} is unusable: {_reason(error, path)}")
+            problems.append(f"the image {path.name} is unusable: {reason_of(error, path)}")
             return None
 
     def _certainty(
@@ -137,12 +135,7 @@ class Observer:
             probability = read_tumor_probability(path, prediction.mask.shape)
             certainty = certainty_of(probability, prediction.mask)
         except NnunetSpineError as error:
-            problems.append(f"the probabilities {path.name} are unusable: {_reason(error, path)}")
+            problems.append(f"the probabilities {path.name} are unusable: {reason_of(error, path)}")
             return None, None
         spacing_mm = reference.geometry.spacing_zyx_mm
         return certainty, voxel_reliability(probability, reference.mask, prediction.mask, spacing_mm)
-
-
-def _reason(error: NnunetSpineError, path: Path) -> str:
-    """An error's words without the path that they may begin with, which may carry what must not be printed."""
-    return str(error).removeprefix(str(path)).strip()

@@ -86,11 +86,6 @@ def hash_masks(
     return {f"{role}/{case}": sha256(path) for role, paths in roles.items() for case, path in sorted(paths.items())}
 
 
-def evaluation_content(evaluation: Evaluation) -> dict[str, Any]:
-    """Content of evaluation.json: the evaluation, and what is computed from it."""
-    return {**evaluation.to_json(), "summary": summarise(evaluation).to_json()}
-
-
 def write_evaluation(
     folder: Path,
     evaluation: Evaluation,
@@ -98,7 +93,7 @@ def write_evaluation(
     *,
     more: Mapping[str, Any] = MappingProxyType({}),
     more_files: Mapping[str, str] = MappingProxyType({}),
-) -> None:
+) -> dict[str, Any]:
     """Write evaluation.json, per_case.csv, per_fold.csv, summary.csv, manifest.json, and what else was computed.
 
     Parameters
@@ -113,9 +108,14 @@ def write_evaluation(
         Further keys of evaluation.json.
     more_files
         Further text files by name.
+
+    Returns
+    -------
+    dict
+        Content of evaluation.json.
     """
-    summary = summarise(evaluation).rows()
-    content = {**evaluation_content(evaluation), **more}
+    summary = summarise(evaluation)
+    content = {**evaluation.to_json(), "summary": summary.to_json(), **more}
     average = content["average"]
     rows = [
         *content["folds"],
@@ -126,10 +126,11 @@ def write_evaluation(
         folder,
         {
             PER_CASE_FILE: csv_text(PER_CASE_COLUMNS, content["cases"]),
-            SUMMARY_FILE: csv_text(list(summary[0]), summary),
+            SUMMARY_FILE: csv_text(list(summary.rows()[0]), summary.rows()),
             PER_FOLD_FILE: csv_text(PER_FOLD_COLUMNS, rows),
             **more_files,
             MANIFEST_FILE: json_text(manifest),
             EVALUATION_FILE: json_text(content),
         },
     )
+    return content

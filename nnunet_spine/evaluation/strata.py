@@ -13,7 +13,7 @@ from nnunet_spine.cases import UNKNOWN, Compartment, Region
 from nnunet_spine.evaluation.appearance import Look
 from nnunet_spine.evaluation.facts import FEWEST, CaseFacts
 from nnunet_spine.evaluation.results import Group
-from nnunet_spine.evaluation.tables import UNDEFINED, mean_sd, rate
+from nnunet_spine.evaluation.tables import UNDEFINED, mean_sd, number, rate
 
 STRATA_FILE = "strata.csv"
 NEEDS_CASES, NEEDS_IMAGES = "--cases", "--images"
@@ -83,8 +83,12 @@ class Stratum:
         counts = (f" {level}", str(self.cases), str(self.patients))
         if not self.judged:
             return (*counts, NOT_JUDGED, UNDEFINED, UNDEFINED)
-        median = UNDEFINED if self.dice_median is None else f"{self.dice_median:.2f}"
-        return (*counts, rate(self.detected or 0, self.patients), mean_sd(self.dice_mean, self.dice_sd), median)
+        return (
+            *counts,
+            rate(self.detected or 0, self.patients),
+            mean_sd(self.dice_mean, self.dice_sd),
+            number(self.dice_median),
+        )
 
 
 STRATA_COLUMNS = (*[f.name for f in fields(Stratum)], "judged")

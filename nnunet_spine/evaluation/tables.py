@@ -28,12 +28,17 @@ def mean_sd(mean: float | None, sd: float | None) -> str:
     """Mean and SD to two decimals, as "0.35 ± 0.27"."""
     if mean is None:
         return UNDEFINED
-    return f"{mean:.2f} ± {UNDEFINED if sd is None else f'{sd:.2f}'}"
+    return f"{mean:.2f} ± {number(sd)}"
 
 
 def rate(count: int, total: int) -> str:
     """A count of a total with its percentage, as "11/15 (73 %)"."""
     return f"{count}/{total} ({100 * count / total:.0f} %)" if total else UNDEFINED
+
+
+def number(value: float | None, decimals: int = 2) -> str:
+    """A figure to some decimals."""
+    return UNDEFINED if value is None else f"{value:.{decimals}f}"
 
 
 def percent(value: float | None) -> str:
@@ -153,7 +158,7 @@ def methods_table(tests: MethodTests) -> tuple[tuple[str, str], list[tuple[str, 
             "its interval, by the spread between seeds",
             interval_text(tests.mean_difference_low, tests.mean_difference_high),
         ),
-        ("SD between seeds of one method", UNDEFINED if tests.seed_sd is None else f"{tests.seed_sd:.3f}"),
+        ("SD between seeds of one method", number(tests.seed_sd, 3)),
         ("over patients (Wilcoxon)", p_text(tests.patients_p)),
         ("over seeds (Student's t)", UNDEFINED if tests.seeds_p is None else p_text(tests.seeds_p)),
         ("both", p),
@@ -191,12 +196,12 @@ def _summary_cells(group: GroupSummary) -> tuple[str, ...]:
     return (
         str(group.patients),
         _with_bounds(dice.mean, dice.interval),
-        UNDEFINED if dice.sd is None else f"{dice.sd:.2f}",
+        number(dice.sd),
         _with_bounds(dice.median, _quartiles(group)),
         UNDEFINED
         if group.sensitivity.rate is None
         else f"{100 * group.sensitivity.rate:.0f} ({_percents(group.sensitivity)})",
-        UNDEFINED if false_positives is None else f"{false_positives:.1f}",
+        number(false_positives, 1),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import NnunetSpineError
 from nnunet_spine.images import read_volume
 from nnunet_spine.nnunet.environment import allocated_cpus
@@ -66,7 +67,7 @@ def measure_cases(
         Told of each case.
     """
     paths = sorted((raw / "labelsTr").glob("*.nii.gz"))
-    images = [raw / "imagesTr" / path.name.replace(".nii.gz", "_0000.nii.gz") for path in paths]
+    images = [raw / "imagesTr" / path.name.replace(".nii.gz", f"{CHANNEL}.nii.gz") for path in paths]
     found = []
     with ProcessPoolExecutor(allocated_cpus(), mp_context=get_context("spawn")) as pool:
         for measures in pool.map(measure_case, paths, images, [tuple(grid)] * len(paths), [settings] * len(paths)):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine.cases import SPLITS_FILE, read_splits
+from nnunet_spine.cases import CHANNEL, SPLITS_FILE, read_splits
 from nnunet_spine.errors import BadInput, NotFound, NotWritable
 from nnunet_spine.files import make_folder, read_json, replacing, sha256
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, write_manifest
@@ -25,7 +25,7 @@ from nnunet_spine.progress import Progress, silent
 CHECKPOINT = "checkpoint_final.pth"
 FILE_ENDING = ".nii.gz"
 PROBABILITIES_ENDING = ".npz"
-CHANNEL_ENDING = f"_0000{FILE_ENDING}"
+CHANNEL_ENDING = f"{CHANNEL}{FILE_ENDING}"
 
 
 @dataclass(frozen=True)

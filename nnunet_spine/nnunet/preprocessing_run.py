@@ -10,6 +10,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, WorkFailed
 from nnunet_spine.files import make_folder, read_json, replacing, sha256, write_json
 from nnunet_spine.images import check_complete
@@ -111,8 +112,8 @@ def _departures(configuration: dict[str, Any]) -> list[Departure]:
 def _raw_cases(raw: Path) -> dict[str, tuple[Path, Path]]:
     """Image and reference of each training case, by its identifier."""
     cases = {}
-    for image in sorted((raw / "imagesTr").glob("*_0000.nii.gz")):
-        case = image.name.removesuffix("_0000.nii.gz")
+    for image in sorted((raw / "imagesTr").glob(f"*{CHANNEL}.nii.gz")):
+        case = image.name.removesuffix(f"{CHANNEL}.nii.gz")
         label = raw / "labelsTr" / f"{case}.nii.gz"
         if not label.is_file():
             raise NotFound(f"{case} has an image but no reference {label}. Convert again, or remove the image.")

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import NnunetSpineError
 from nnunet_spine.evaluation.masks import read_mask, volumes_by_case
 from nnunet_spine.evaluation.results import CaseResult
 from nnunet_spine.images import Volume, read_volume
 
 Mask = npt.NDArray[np.bool_]
-_CHANNEL_SUFFIX = "_0000"
 
 
 @dataclass(frozen=True)
@@ -76,13 +76,13 @@ class CaseVolumes:
 
 def find_images(folder: Path) -> dict[str, Path]:
     """Image of each case by its identifier: CASE_0000.nii.gz, as in nnU-Net's imagesTr."""
-    return {stem.removesuffix(_CHANNEL_SUFFIX): path for stem, path in volumes_by_case(folder).items()}
+    return {stem.removesuffix(CHANNEL): path for stem, path in volumes_by_case(folder).items()}
 
 
 def read_case(case: str, files: CaseFiles) -> CaseVolumes | str:
     """Read a case; where there is nothing to show, why, as a sentence without a path."""
     if files.image is None:
-        return f"There is no image {case}{_CHANNEL_SUFFIX}.nii.gz."
+        return f"There is no image {case}{CHANNEL}.nii.gz."
     try:
         image = read_volume(files.image)
     except NnunetSpineError:

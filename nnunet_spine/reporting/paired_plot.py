@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from nnunet_spine.evaluation.pairing import difference, pairs_of
 from nnunet_spine.evaluation.results import Evaluation
 from nnunet_spine.reporting.figures import Theme, blank_figure, dress, figure_png
 from nnunet_spine.reporting.strip_plot import style_of
@@ -11,9 +12,7 @@ _SIZE_INCHES = (5.6, 3.0)
 
 def dice_differences(baseline: Evaluation, model: Evaluation) -> list[float]:
     """Model minus baseline of each case that both have a Dice for, ascending."""
-    first = {r.case: r.dice for r in baseline.results}
-    pairs = [(first.get(r.case), r.dice) for r in model.results]
-    return sorted(b - a for a, b in pairs if a is not None and b is not None)
+    return sorted(d for a, b in pairs_of(baseline, model) if (d := difference(a, b)) is not None)
 
 
 def paired_plot_png(baseline: Evaluation, model: Evaluation, theme: Theme, *, names: tuple[str, str]) -> bytes:
@@ -31,12 +30,12 @@ def paired_plot_png(baseline: Evaluation, model: Evaluation, theme: Theme, *, na
     figure = blank_figure(_SIZE_INCHES, theme)
     axes = figure.add_subplot(facecolor=theme.background)
     worse, better = style_of(0).colour, style_of(1).colour
-    for place, difference in enumerate(dice_differences(baseline, model), start=1):
-        colour = better if difference > 0 else worse if difference < 0 else theme.ink
-        marker = "^" if difference > 0 else "o"
-        face = colour if difference else "none"
-        axes.plot([place, place], [0, difference], color=colour, linewidth=1.5)
-        axes.plot(place, difference, marker=marker, markersize=5, color=colour, markerfacecolor=face, linestyle="")
+    for place, gain in enumerate(dice_differences(baseline, model), start=1):
+        colour = better if gain > 0 else worse if gain < 0 else theme.ink
+        marker = "^" if gain > 0 else "o"
+        face = colour if gain else "none"
+        axes.plot([place, place], [0, gain], color=colour, linewidth=1.5)
+        axes.plot(place, gain, marker=marker, markersize=5, color=colour, markerfacecolor=face, linestyle="")
     axes.axhline(0, color=theme.ink, linewidth=1)
     axes.set_xlabel("cases, sorted")
     axes.set_ylabel(f"Dice of {names[1]} - Dice of {names[0]}")

@@ -27,7 +27,7 @@ from nnunet_spine.reporting.markdown import report_markdown
 from nnunet_spine.reporting.page import render
 from nnunet_spine.reporting.plots import comparison_plots, result_plots
 from nnunet_spine.reporting.report_folder import put, report_folder, write_contents
-from nnunet_spine.reporting.report_tables import Section, measures_section, score, volume
+from nnunet_spine.reporting.report_tables import Section, measures_section, score
 from nnunet_spine.reporting.viewer import viewer_files
 
 TEMPLATE = "report.html.j2"
@@ -223,7 +223,11 @@ def _case_row(case: str, results: Mapping[str, CaseResult], keys: Iterable[str])
     return {
         "case": case,
         "link": page_link(case),
-        "cells": (str(first.fold), volume(first.reference_volume_ml), *[score(results.get(key)) for key in keys]),
+        "cells": (
+            str(first.fold),
+            tables.number(first.reference_volume_ml),
+            *[score(results.get(key)) for key in keys],
+        ),
     }
 
 

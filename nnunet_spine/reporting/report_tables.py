@@ -48,19 +48,14 @@ def score(result: CaseResult | None) -> str:
     return f"{result.dice:.2f}" + ("" if result.detected else " missed")
 
 
-def volume(value: float | None) -> str:
-    """A volume in ml to two decimals."""
-    return tables.UNDEFINED if value is None else f"{value:.2f}"
-
-
 def case_table(results: Mapping[str, CaseResult]) -> Table:
     """What was found for one case: a row for each figure, a column for each model."""
     several = len(results) > 1
     rows = [
         ("Dice", *[score(r) for r in results.values()]),
         ("detected", *[_yes_or_no(r.detected) for r in results.values()]),
-        ("volume of the reference, ml", *[volume(r.reference_volume_ml) for r in results.values()]),
-        ("volume of the prediction, ml", *[volume(r.prediction_volume_ml) for r in results.values()]),
+        ("volume of the reference, ml", *[tables.number(r.reference_volume_ml) for r in results.values()]),
+        ("volume of the prediction, ml", *[tables.number(r.prediction_volume_ml) for r in results.values()]),
     ]
     found = [_measures(r) for r in results.values()]
     names = next((list(measures) for measures in found if measures), [])
@@ -97,9 +92,7 @@ def _name(field: str) -> str:
 
 
 def _cell(value: float | None) -> str:
-    if value is None:
-        return tables.UNDEFINED
-    return str(value) if isinstance(value, int) else f"{value:.2f}"
+    return str(value) if isinstance(value, int) else tables.number(value)
 
 
 def _yes_or_no(value: bool | None) -> str:
