@@ -45,6 +45,11 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--bias-fields", type=Path, metavar="CSV", help="PLANS_bias_fields.csv, as `plan` writes it")
     parser.add_argument("--output", type=Path, required=True, help="folder for evaluation.json and the tables")
     parser.add_argument(
+        "--accept-empty",
+        action="store_true",
+        help="exit with 0 where nothing worse was found than empty predictions, which are named and count as misses",
+    )
+    parser.add_argument(
         "--compare-with-source-deck", action="store_true", help="print the source deck's published table too"
     )
     add_json(parser)
@@ -102,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
         print_insight(insight)
-    return _report(evaluation)
+    return _report(evaluation, accept_empty=arguments.accept_empty)
 
 
 WORST_PRINTED = 10
@@ -162,13 +167,12 @@ def print_evaluation(evaluation: Evaluation, *, with_source_deck: bool = False) 
             print_paragraph(note)
 
 
-def _report(evaluation: Evaluation) -> int:
+def _report(evaluation: Evaluation, *, accept_empty: bool) -> int:
     """Name on standard error what a reader must know; 1 where the work is not complete."""
     from nnunet_spine.cli.console import report
 
-    problems = evaluation.all_problems()
     for note in evaluation.all_notes():
         report("note", note)
-    for problem in problems:
+    for problem in evaluation.all_problems():
         report("warning", problem)
-    return 1 if problems else 0
+    return 1 if evaluation.all_problems(accept_empty=accept_empty) else 0

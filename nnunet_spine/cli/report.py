@@ -46,6 +46,12 @@ def add_subparser(subparsers: Any) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, metavar="DIR", help="folder of the report; an earlier report is replaced"
     )
+    parser.add_argument(
+        "--comparison",
+        type=Path,
+        metavar="DIR",
+        help="folder that `nnunet-spine compare` wrote of them: its notes, methods and tables are shown",
+    )
     parser.add_argument("--labels", nargs="+", help="name of each model; default: the name of its evaluation's folder")
     parser.add_argument("--title", default=DEFAULT_TITLE, help="heading (default: %(default)s)")
     parser.add_argument("--note", action="append", default=[], help="caveat to show on top; may be repeated")
@@ -53,12 +59,18 @@ def add_subparser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
-def _compared(models: Sequence[ReportModel]) -> Comparison:
+def _compared(models: Sequence[ReportModel], folder: Path | None) -> Comparison | None:
+    """The models set side by side, with the notes and methods of an earlier comparison where one is given."""
     from nnunet_spine.evaluation.compare import compare
     from nnunet_spine.evaluation.schedule import training_of
+    from nnunet_spine.reporting.report_inputs import EarlierComparison, earlier_comparison
 
+    earlier = earlier_comparison(folder, models) if folder else EarlierComparison()
+    if len(models) == 1:
+        return None
     trainings = {model.label: training_of(model.folder) for model in models if model.folder}
-    return compare({model.label: model.evaluation for model in models}, trainings=trainings)
+    evaluations = {model.label: model.evaluation for model in models}
+    return compare(evaluations, notes=earlier.notes, trainings=trainings, methods=earlier.methods)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -80,7 +92,8 @@ def run(arguments: argparse.Namespace) -> int:
             arguments.output,
             title=arguments.title,
             models=models,
-            comparison=_compared(models) if len(models) > 1 else None,
+            comparison=_compared(models, arguments.comparison),
+            comparison_folder=arguments.comparison,
             images=arguments.images,
             references=arguments.references,
             notes=arguments.note,

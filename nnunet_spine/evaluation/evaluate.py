@@ -13,7 +13,7 @@ from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
 from nnunet_spine.evaluation.masks import MaskVolume, locate_predictions, read_mask, reason_of, volumes_by_case
 from nnunet_spine.evaluation.measures import CaseScores, score_case
 from nnunet_spine.evaluation.policy import VERDICTS, MaskState, Verdict
-from nnunet_spine.evaluation.results import CaseResult, Evaluation, name_some
+from nnunet_spine.evaluation.results import EMPTY_PREDICTION, CaseResult, Evaluation, name_some
 from nnunet_spine.evaluation.surfaces import tool_with_version
 from nnunet_spine.images import volume_stem
 from nnunet_spine.nnunet.environment import allocated_cpus
@@ -176,7 +176,7 @@ def _judge(job: _Job, criterion: Criterion, witness: Witness | None) -> CaseResu
     scored = _score(reference, prediction, verdict, criterion)
     remarks = [reference.remark, prediction.remark]
     if verdict is Verdict.MISS and prediction.state is MaskState.EMPTY:
-        remarks.append("the prediction is empty.")
+        remarks.append(EMPTY_PREDICTION)
     result = CaseResult(
         case=job.case,
         patient=job.patient,

@@ -17,6 +17,8 @@ from nnunet_spine.protocol import PROTOCOL, Criterion
 
 EVALUATION_FILE = "evaluation.json"
 NAMED_AT_MOST = 10
+EMPTY_PREDICTION = "the prediction is empty."
+"""What stands as the problem of a missed case in which nothing was predicted."""
 
 
 @dataclass(frozen=True)
@@ -195,9 +197,13 @@ class Evaluation:
         """Figures over the cases of all folds together."""
         return Group.of(self.results)
 
-    def all_problems(self) -> list[str]:
-        """Each reason why the work is not complete, those of cases preceded by the case."""
-        return [*self.problems, *[f"{r.case}: {r.problem}" for r in self.results if r.problem]]
+    def all_problems(self, *, accept_empty: bool = False) -> list[str]:
+        """Each reason why the work is not complete, those of cases preceded by the case.
+
+        With `accept_empty`, a prediction in which nothing was found is none: it is a model's answer.
+        """
+        accepted = {"", EMPTY_PREDICTION} if accept_empty else {""}
+        return [*self.problems, *[f"{r.case}: {r.problem}" for r in self.results if r.problem not in accepted]]
 
     def all_notes(self) -> list[str]:
         """Each thing that a reader should know, those of cases preceded by the case."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import BadInput, NotFound
-from nnunet_spine.evaluation.compare import label_models
+from nnunet_spine.evaluation.compare import COMPARISON_FILE, label_models
 from nnunet_spine.evaluation.masks import volumes_by_case
 from nnunet_spine.evaluation.results import EVALUATION_FILE, name_some
 from nnunet_spine.files import read_json, sha256
@@ -54,17 +55,64 @@ def models_of_evaluations(
     return models
 
 
+@dataclass(frozen=True)
+class EarlierComparison:
+    """What of a comparison is not in the evaluations.
+
+    Parameters
+    ----------
+    notes
+        Its caveats.
+    methods
+        Method of each model, or None.
+    """
+
+    notes: tuple[str, ...] = ()
+    methods: tuple[str, ...] | None = None
+
+
+def earlier_comparison(folder: Path, models: Sequence[ReportModel]) -> EarlierComparison:
+    """Notes and methods of the comparison in `folder`, as `nnunet-spine compare` wrote it.
+
+    Raises
+    ------
+    NotFound, BadInput
+        Where it is absent or cannot be read, or was not made of these evaluations in this order.
+    """
+    path = folder / COMPARISON_FILE
+    if not path.is_file():
+        raise NotFound(f"There is no {COMPARISON_FILE} in {folder}. Give the folder that `nnunet-spine compare` wrote.")
+    recorded = _recorded_hashes(folder)
+    try:
+        content = read_json(path)
+        method_of = {key: name for name, keys in content["methods"].items() for key in keys}
+        labels = {model["key"]: model["label"] for model in content["models"]}
+        earlier = EarlierComparison(
+            tuple(content["notes"]), tuple(method_of[key] for key in labels if method_of) or None
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise BadInput(f"{path} is not a comparison as `nnunet-spine compare` writes it. Compare again.") from error
+    made_of = {labels.get(key): value for key, value in recorded.items()}
+    now = {model.label: sha256(model.folder / EVALUATION_FILE) for model in models if model.folder}
+    if list(labels.values()) != list(now) or made_of != now:
+        raise BadInput(
+            f"{folder} compares {name_some(list(labels.values()))}, and not these evaluations as they are now: "
+            f"{name_some(list(now))}. Give the same ones with the same labels, in the same order, or compare again."
+        )
+    return earlier
+
+
 def _recorded_hashes(folder: Path) -> Mapping[str, str]:
     path = folder / MANIFEST_FILE
     if not path.is_file():
         raise NotFound(
-            f"There is no {MANIFEST_FILE} beside the evaluation in {folder}: what it was made from cannot be checked. "
-            "Evaluate again, or give the folder that `nnunet-spine evaluate` wrote."
+            f"There is no {MANIFEST_FILE} in {folder}: what it was made from cannot be checked. Make it again, or give "
+            "the folder that `nnunet-spine evaluate` or `nnunet-spine compare` wrote."
         )
     try:
         return dict(read_json(path)["inputs"])
     except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} is not a manifest as `nnunet-spine evaluate` writes it. Evaluate again.") from error
+        raise BadInput(f"{path} is not a manifest as this package writes it. Make {folder.name} again.") from error
 
 
 def _check_same_masks(model: ReportModel, recorded: Mapping[str, str], references: Path) -> None:

@@ -176,6 +176,20 @@ def test_the_criterion_is_an_option(cohort, capsys, criterion, detected):
     assert content["criterion"] == criterion.replace("-", "_")
 
 
+def test_empty_predictions_alone_can_be_accepted_but_are_named(cohort, capsys):
+    cohort.add("found", 0, 50)
+    cohort.add("nothing", 0, None)
+    cohort.write_mask(cohort.predictions / "nothing.nii.gz")
+    assert run_evaluate(cohort) == 1
+    capsys.readouterr()
+    assert run_evaluate(cohort, "--accept-empty") == 0
+    streams = capsys.readouterr()
+    assert "warning: nothing: the prediction is empty." in streams.err
+    assert "1/2 (50 %)" in streams.out
+    cohort.add("absent", 0, None)
+    assert run_evaluate(cohort, "--accept-empty") == 1
+
+
 def test_an_empty_reference_is_reported_as_specificity(cohort, capsys):
     for case, fold, predicted in (("a", 0, 0), ("b", 0, 50), ("c", 1, None), ("d", 1, 50), ("e", 0, 50)):
         cohort.add(case, fold, predicted or 0)

@@ -138,6 +138,7 @@ def test_predictions_in_the_wrong_order_are_refused(study, capsys):
         (["--images", "absent"], "no folder absent with images"),
         (["--references", "absent"], "no folder absent with references"),
         (["--labels", "x", "y"], "1 evaluations and 2 labels"),
+        (["--comparison", "absent"], "no comparison.json in absent"),
         (["--output", "labelsTr"], "not of a report"),
     ],
 )
@@ -163,6 +164,32 @@ def test_evaluations_of_other_cases_are_not_set_side_by_side(study, capsys):
     study.evaluate("two")
     assert study.report() == 2
     assert "cannot be compared" in capsys.readouterr().err
+
+
+def compared(study: Study, *more: object) -> Path:
+    folder = study.root / "comparison"
+    arguments = [study.root / "of_one", study.root / "of_two", "--labels", "one", "two", "--output", folder]
+    assert run("compare", *arguments, *more) == 0
+    return folder
+
+
+def test_a_comparison_gives_its_notes_its_methods_and_its_tables(study):
+    folder = compared(study, "--note", "said when compared", "--methods", "ours", "theirs")
+    assert study.report("--comparison", folder, "--labels", "one", "two") == 0
+    page = (study.root / "report" / "index.html").read_text(encoding="utf-8")
+    assert "said when compared" in page
+    assert "theirs" in page
+    copied = study.root / "report" / "tables" / "comparison" / "paired.csv"
+    assert copied.read_bytes() == (folder / "paired.csv").read_bytes()
+
+
+def test_a_comparison_of_other_evaluations_is_refused(study, capsys):
+    folder = compared(study)
+    study.mask(study.root / "two", "case_2", slice(45, 65))
+    study.evaluate("two")
+    assert study.report("--comparison", folder, "--labels", "one", "two") == 2
+    assert "not these evaluations as they are now: one, two" in capsys.readouterr().err
+    assert not (study.root / "report").exists()
 
 
 # In the browser.
