@@ -119,9 +119,10 @@ def _look(arguments: argparse.Namespace) -> int:
     from nnunet_spine.dataset_conversion.case_proposals import preview, table_of, write_proposals
     from nnunet_spine.dataset_conversion.problems import Severity
     from nnunet_spine.dataset_conversion.source_kinds import discover
+    from nnunet_spine.nnunet.environment import allocated_cpus
 
     with progress_bar("look", visible=not arguments.json) as progress:
-        discovery = discover(arguments.source, progress=progress)
+        discovery = discover(arguments.source, processes=allocated_cpus(), progress=progress)
     lines, problems = table_of(discovery), preview(discovery)
     if arguments.write_cases and not arguments.dry_run:
         workspace = workspace_of(arguments)

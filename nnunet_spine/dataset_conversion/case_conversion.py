@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import forkserver, get_context, parent_process
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.image_checks import check_slices, check_volume_geometry, series_notes, value_notes
@@ -27,6 +20,7 @@ from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Se
 from nnunet_spine.dataset_conversion.references import on_grid, read_reference
 from nnunet_spine.dataset_conversion.sources import SourceCase
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
+from nnunet_spine.dataset_conversion.worker_processes import mapping
 from nnunet_spine.errors import WorkFailed
 from nnunet_spine.images import Volume, is_volume_file, reorient, write_volume
 from nnunet_spine.progress import Progress
@@ -70,7 +64,7 @@ def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) ->
     """
     outcomes = []
     try:
-        with _mapping(min(processes, len(jobs) // CASES_PER_PROCESS)) as mapped:
+        with mapping(min(processes, len(jobs) // CASES_PER_PROCESS)) as mapped:
             for outcome in mapped(convert_case, jobs):
                 outcomes.append(outcome)
                 progress(len(outcomes), len(jobs), "")
@@ -84,45 +78,8 @@ def convert_cases(jobs: Sequence[Job], *, processes: int, progress: Progress) ->
 
 def measure_images(paths: Sequence[Path], *, processes: int) -> list[Descriptor]:
     """Descriptors of stored images, for the search of near-duplicates; in the order of `paths`."""
-    with _mapping(min(processes, len(paths) // IMAGES_PER_PROCESS)) as mapped:
+    with mapping(min(processes, len(paths) // IMAGES_PER_PROCESS)) as mapped:
         return list(mapped(describe_image, paths))
-
-
-@contextmanager
-def _mapping(processes: int) -> Iterator[Any]:
-    """`map`, or that of a pool of processes which stops at once where the block raises."""
-    if processes < 2:
-        yield map
-        return
-    prepare_processes()
-    pool = ProcessPoolExecutor(processes, mp_context=get_context("forkserver"), initializer=_prepare_worker)
-    try:
-        yield pool.map
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def prepare_processes() -> None:
-    """Start the process that worker processes are forked from; it imports while the caller goes on.
-
-    All of them share what it has imported, in time and in memory.
-    """
-    get_context("forkserver").set_forkserver_preload([__name__])
-    forkserver.ensure_running()
-
-
-def _prepare_worker() -> None:
-    """One thread a process; an interruption is the parent's to handle, and a worker ends with a killed parent."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
-
-
-def _end_with_parent() -> None:
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)  # the queues' threads would wait for ever
 
 
 def convert_case(job: Job) -> Outcome:

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from nnunet_spine.dataset_conversion import private_mapping
 from nnunet_spine.dataset_conversion.build import Page, Run, build
-from nnunet_spine.dataset_conversion.case_conversion import prepare_processes
 from nnunet_spine.dataset_conversion.conversion import Conversion, Request
 from nnunet_spine.dataset_conversion.existing import check_preprocessed, renew, settle
 from nnunet_spine.dataset_conversion.found_source import FoundSource
@@ -16,6 +15,7 @@ from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_
 from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.source_kinds import discover
 from nnunet_spine.dataset_conversion.told import nothing_usable
+from nnunet_spine.dataset_conversion.worker_processes import prepare_processes
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import sole_writer
 from nnunet_spine.progress import Progress, silent
@@ -79,7 +79,7 @@ def convert(
         settle(request)
         if processes > 1:
             prepare_processes()  # they get ready while the source is looked at
-        found = FoundSource.of(discover(source, progress=progress), selection)
+        found = FoundSource.of(discover(source, processes=processes, progress=progress), selection)
         if target.folder.exists():
             return renew(request, found, run)
         check_preprocessed(target)

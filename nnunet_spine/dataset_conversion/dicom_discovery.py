@@ -28,7 +28,7 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.progress import Progress, silent
 
 
-def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
+def discover_export(folder: Path, *, processes: int = 1, progress: Progress = silent) -> Discovery:
     """Find the pairs of a DICOM export, nested in any way.
 
     Studies are numbered by the path of their first file; the private mapping tells which study a number is.
@@ -37,6 +37,8 @@ def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
     ----------
     folder
         Root of the export.
+    processes
+        That read headers, this one included.
     progress
         Told after each file.
 
@@ -45,7 +47,7 @@ def discover_export(folder: Path, *, progress: Progress = silent) -> Discovery:
     BadInput
         Where the folder holds no DICOM file.
     """
-    export = read_export(folder, progress=progress)
+    export = read_export(folder, processes=processes, progress=progress)
     if not export.series:
         found = len(export.not_dicom) + len(export.damaged)
         raise BadInput(

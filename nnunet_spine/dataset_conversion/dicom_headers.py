@@ -9,6 +9,7 @@ import warnings
 import zlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from nnunet_spine.dataset_conversion.frame_headers import FRAME_KEYWORDS, frame_headers
+from nnunet_spine.dataset_conversion.worker_processes import map_with_help
+from nnunet_spine.errors import WorkFailed
 from nnunet_spine.files import is_regular_file
 from nnunet_spine.progress import Progress, silent
 
@@ -43,6 +46,9 @@ HEADER_ERRORS = (
 The last ones: a value of another length than its type's, damaged deflated content, a number beyond any, items nested
 without end, and a length of gigabytes in a small file.
 """
+
+FILES_AT_ONCE, FILES_PER_HELPER = 32, 400
+"""Files whose headers a process takes at a time, and how many are worth another process."""
 
 LARGEST = 1e9
 """A place, a direction or a spacing beyond this is no number that can be meant."""
@@ -276,12 +282,12 @@ def _numbers(value: Any) -> Any:
     return float(value) if value not in (None, "") else value
 
 
-def read_export(folder: Path, *, progress: Progress = silent) -> Export:
+def read_export(folder: Path, *, processes: int = 1, progress: Progress = silent) -> Export:
     """Read the headers of all files below a folder and group them by series."""
-    return group_files(folder, list(files_below(folder)), progress=progress)
+    return group_files(folder, list(files_below(folder)), processes=processes, progress=progress)
 
 
-def group_files(folder: Path, files: Iterable[Path], *, progress: Progress = silent) -> Export:
+def group_files(folder: Path, files: Iterable[Path], *, processes: int = 1, progress: Progress = silent) -> Export:
     """Group DICOM files by Series Instance UID.
 
     Parameters
@@ -290,15 +296,79 @@ def group_files(folder: Path, files: Iterable[Path], *, progress: Progress = sil
         What the paths of unusable files are given relative to.
     files
         In any order.
+    processes
+        That read them, this one included.
     progress
         Told after each file.
+
+    Raises
+    ------
+    WorkFailed
+        Where another process was killed, as the system does when memory runs out.
     """
     gathered = _Gathered(folder)
     ordered = sorted(files)
-    for done, path in enumerate(ordered, start=1):
-        gathered.add(path)
-        progress(done, len(ordered), "")
+    done, helpers = 0, min(processes - 1, len(ordered) // FILES_PER_HELPER)
+    try:
+        for read in map_with_help(read_file, ordered, helpers=helpers, chunk=FILES_AT_ONCE):
+            gathered.add(read)
+            done += 1
+            progress(done, len(ordered), "")
+    except BrokenProcessPool as failure:
+        raise WorkFailed(
+            "A process that read DICOM headers was killed, probably for want of memory. Nothing was written. Convert "
+            "again with fewer CPUs or more memory."
+        ) from failure
     return gathered.export()
+
+
+@dataclass(frozen=True)
+class FileRead:
+    """What the header of one file says.
+
+    Parameters
+    ----------
+    path
+        The file.
+    unusable
+        Why it cannot be used, by the name of a field of `Export`; or "".
+    is_directory
+        Whether it is a DICOMDIR.
+    series
+        Series Instance UID and kind of object.
+    instance
+        What a copy of it shares: instance, place, size.
+    planes
+        Its image planes.
+    """
+
+    path: Path
+    unusable: str = ""
+    is_directory: bool = False
+    series: tuple[str, str] = ("", "")
+    instance: tuple[str, ...] = ()
+    planes: tuple[Slice, ...] = ()
+
+
+def read_file(path: Path) -> FileRead:
+    """Read one file's header."""
+    try:
+        header = read_header(path)
+        is_directory = text_of(header.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_STORAGE
+        uid, kind = text_of(header, "SeriesInstanceUID"), text_of(header, "SOPClassUID")
+        planes = tuple(Slice(path, number, one) for number, one in frame_headers(header))
+        planes = planes or (Slice(path, 0, attributes_of(header)),)
+    except InvalidDicomError:
+        return FileRead(path, "not_dicom")
+    except HEADER_ERRORS:
+        return FileRead(path, "damaged")
+    if is_directory:
+        return FileRead(path, is_directory=True)
+    if not uid or not kind:
+        return FileRead(path, "damaged")
+    place = text_of(header, "ImagePositionPatient")
+    instance = (text_of(header, "SOPInstanceUID"), place, str(path.stat().st_size))
+    return FileRead(path, series=(uid, _kind_of_object(kind)), instance=instance, planes=planes)
 
 
 @dataclass
@@ -311,39 +381,20 @@ class _Gathered:
     instances: set[tuple[str, ...]] = field(default_factory=set)
     directories: int = 0
 
-    def add(self, path: Path) -> None:
-        """Read one file's header and put it where it belongs."""
-        try:
-            header = read_header(path)
-            is_directory = text_of(header.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_STORAGE
-            uid, kind = text_of(header, "SeriesInstanceUID"), text_of(header, "SOPClassUID")
-            planes = [Slice(path, number, one) for number, one in frame_headers(header)] or [
-                Slice(path, 0, attributes_of(header))
-            ]
-        except InvalidDicomError:
-            return self._leave(path, "not_dicom")
-        except HEADER_ERRORS:
-            return self._leave(path, "damaged")
-        if is_directory:
+    def add(self, read: FileRead) -> None:
+        """Put a file where it belongs."""
+        if read.is_directory:
             self.directories += 1
-            return None
-        if not uid or not kind:
-            return self._leave(path, "damaged")
-        if self._is_copy(path, header):
-            return self._leave(path, "copies")
-        self.slices[uid, _kind_of_object(kind)].extend(planes)
-        return None
+        elif why := read.unusable or ("copies" if self._is_copy(read.instance) else ""):
+            self.unusable[why].append(read.path.relative_to(self.folder).as_posix())
+        else:
+            self.slices[read.series].extend(read.planes)
 
-    def _is_copy(self, path: Path, header: Any) -> bool:
+    def _is_copy(self, instance: tuple[str, ...]) -> bool:
         """Whether the same instance was met before, at the same place and in a file of the same size."""
-        instance = text_of(header, "SOPInstanceUID")
-        key = (instance, text_of(header, "ImagePositionPatient"), str(path.stat().st_size))
-        met = bool(instance) and key in self.instances
-        self.instances.add(key)
+        met = bool(instance[0]) and instance in self.instances
+        self.instances.add(instance)
         return met
-
-    def _leave(self, path: Path, why: str) -> None:
-        self.unusable[why].append(path.relative_to(self.folder).as_posix())
 
     def export(self) -> Export:
         """All that was met."""

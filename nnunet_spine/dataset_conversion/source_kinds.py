@@ -12,13 +12,15 @@ from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.progress import Progress, silent
 
 
-def discover(source: Path, *, progress: Progress = silent) -> Discovery:
+def discover(source: Path, *, processes: int = 1, progress: Progress = silent) -> Discovery:
     """Find the cases of a source, which is told by what it is.
 
     Parameters
     ----------
     source
         Folder of a DICOM export, a BIDS data set, or a cases.csv.
+    processes
+        That read a DICOM export's headers, this one included.
     progress
         Told after each file or row.
 
@@ -28,7 +30,9 @@ def discover(source: Path, *, progress: Progress = silent) -> Discovery:
         Where it is none of these, or holds nothing.
     """
     if source.is_dir():
-        return (discover_bids if is_bids(source) else discover_export)(source, progress=progress)
+        if is_bids(source):
+            return discover_bids(source, progress=progress)
+        return discover_export(source, processes=processes, progress=progress)
     if source.suffix.lower() == ".csv" and source.is_file():
         return read_case_list(source, progress=progress)
     if source.exists():

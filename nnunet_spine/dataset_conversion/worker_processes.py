@@ -1,0 +1,121 @@
+"""Worker processes of the conversion: forked from one process that imported everything, and gone when it is done."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, get_context, parent_process
+from typing import Any, TypeVar
+
+import SimpleITK as sitk
+
+PRELOADED = "nnunet_spine.dataset_conversion.case_conversion"
+"""The module whose imports the worker processes share."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def prepare_processes() -> None:
+    """Start the process that worker processes are forked from; it imports while the caller goes on.
+
+    All of them share what it has imported, in time and in memory.
+    """
+    get_context("forkserver").set_forkserver_preload([PRELOADED])
+    forkserver.ensure_running()
+
+
+@contextmanager
+def mapping(processes: int) -> Iterator[Any]:
+    """`map`, or that of a pool of processes which stops at once where the block raises."""
+    if processes < 2:
+        yield map
+        return
+    with _pool(processes) as pool:
+        yield pool.map
+
+
+def map_with_help(
+    function: Callable[[Item], Result], items: Sequence[Item], *, helpers: int, chunk: int
+) -> Iterator[Result]:
+    """Results in the order of `items`, worked out by this process from the front and by others from the back.
+
+    This process begins at once, while the others get ready; so they pay even where the work takes a few seconds.
+
+    Parameters
+    ----------
+    function
+        Of a module, since it is sent to other processes; so are items and results.
+    items
+        What to work on.
+    helpers
+        Other processes; 0 for none.
+    chunk
+        Items that are taken at once. Fewer than two chunks are not worth a process.
+    """
+    chunks = [items[start : start + chunk] for start in range(0, len(items), chunk)]
+    if helpers < 1 or len(chunks) < 2:
+        yield from map(function, items)
+        return
+    left, results = deque(range(len(chunks))), [Future[list[Result]]() for _ in chunks]
+
+    def help_from_the_back(pool: ProcessPoolExecutor) -> None:
+        """Hand over the last chunk that is left, until none is."""
+        with suppress(IndexError):
+            while True:
+                number = left.pop()
+                try:
+                    results[number].set_result(pool.submit(_work, function, chunks[number]).result())
+                except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
+                    results[number].set_exception(error)
+
+    with _pool(helpers) as pool:
+        # Starting a process waits for the one that it is forked from, hence threads.
+        threads = [threading.Thread(target=help_from_the_back, args=(pool,), daemon=True) for _ in range(helpers)]
+        for thread in threads:
+            thread.start()
+        try:
+            for result in results:
+                try:
+                    number = left.popleft()
+                except IndexError:
+                    yield from result.result()
+                else:
+                    yield from map(function, chunks[number])
+        finally:
+            left.clear()
+            for thread in threads:
+                thread.join()
+
+
+def _work(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    return [function(item) for item in items]
+
+
+@contextmanager
+def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    prepare_processes()
+    pool = ProcessPoolExecutor(processes, mp_context=get_context("forkserver"), initializer=_prepare_worker)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _prepare_worker() -> None:
+    """One thread a process; an interruption is the parent's to handle, and a worker ends with a killed parent."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(1)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # the queues' threads would wait for ever

@@ -1,0 +1,62 @@
+"""Work that other processes help with: the same results in the same order, errors and killed helpers included."""
+
+import os
+import shutil
+import signal
+import time
+from concurrent.futures.process import BrokenProcessPool
+from math import sqrt
+
+import pytest
+
+from nnunet_spine.dataset_conversion.dicom_headers import FILES_PER_HELPER, read_export
+from nnunet_spine.dataset_conversion.worker_processes import map_with_help
+from nnunet_spine.phantoms.cohort import write_cohort
+
+
+def slow_square(number: int) -> tuple[int, int]:
+    time.sleep(0.002)
+    return number * number, os.getpid()
+
+
+def end_helpers(parent: int) -> None:
+    if os.getpid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.01)
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 2])
+def test_results_come_in_order_and_others_help(helpers):
+    numbers = list(range(4000 if helpers else 50))
+    results = list(map_with_help(slow_square, numbers, helpers=helpers, chunk=10))
+    assert [square for square, _ in results] == [number**2 for number in numbers]
+    processes = {process for _, process in results}
+    assert os.getpid() in processes
+    assert len(processes) == 1 + helpers
+
+
+def test_little_work_is_done_here():
+    assert list(map_with_help(sqrt, [4.0, 9.0], helpers=2, chunk=2)) == [2.0, 3.0]
+
+
+def test_an_error_comes_through():
+    with pytest.raises(ValueError, match="math domain"):
+        list(map_with_help(sqrt, [1.0] * 50 + [-1.0], helpers=1, chunk=5))
+
+
+def test_a_killed_helper_is_no_missing_result():
+    with pytest.raises(BrokenProcessPool):
+        list(map_with_help(end_helpers, [os.getpid()] * 4000, helpers=1, chunk=10))
+
+
+def test_headers_are_the_same_whoever_reads_them(tmp_path):
+    write_cohort(tmp_path / "first", cases=2)
+    files = len([path for path in (tmp_path / "first").rglob("*") if path.is_file()])
+    for number in range(FILES_PER_HELPER // files):
+        shutil.copytree(tmp_path / "first", tmp_path / f"more_{number}")
+    alone, helped = (read_export(tmp_path, processes=processes) for processes in (1, 2))
+    assert len(alone.copies) + files > FILES_PER_HELPER
+    assert helped.copies == alone.copies
+    assert [(s.uid, s.files) for s in helped.series] == [(s.uid, s.files) for s in alone.series]
+    for one, other in zip(alone.series, helped.series, strict=True):
+        assert [plane.header for plane in other.slices] == [plane.header for plane in one.slices]
