@@ -16,6 +16,8 @@ from nnunet_spine.files import read_json, write_json
 from nnunet_spine.protocol import PROTOCOL, Departure, Protocol
 
 MANIFEST_FILE = "manifest.json"
+FOLLOWS_PROTOCOL = "follows_protocol"
+"""Parameter of a training's manifest; false where nnU-Net's own method was trained."""
 
 _REPORTED_PACKAGES = (
     "nnunetv2",

@@ -15,7 +15,7 @@ def add_subparser(subparsers: Any) -> None:
         "train",
         help="train a fold, going on from whatever is there",
         description="Train a fold, going on from whatever is there, then predict its test cases. nnUNetv2_train with "
-        "this package's defaults.",
+        "this package's defaults. Stopped by SIGTERM or SIGUSR1, it exits with 75: run it again to go on.",
     )
     add_dataset(parser)
     parser.add_argument("fold", metavar="FOLD", type=int, help="number of the fold, from 0")
@@ -27,6 +27,9 @@ def add_subparser(subparsers: Any) -> None:
         "--save-probabilities",
         action="store_true",
         help="write CASE.npz beside each prediction of a test case, as nnU-Net's --npz does",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write TensorBoard's event files below the fold's folder"
     )
     add_device(parser)
     add_root(parser)
@@ -49,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
         device=arguments.device,
         threads=arguments.threads,
         save_probabilities=arguments.save_probabilities,
+        tensorboard=arguments.tensorboard,
     )
     with progress_bar(f"fold {arguments.fold}", visible=not arguments.json) as progress:
         trained = train_fold(job, workspace_of(arguments), progress=progress)

@@ -11,7 +11,7 @@ from typing import Any
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import read_json, read_text
-from nnunet_spine.manifest import MANIFEST_FILE
+from nnunet_spine.manifest import FOLLOWS_PROTOCOL, MANIFEST_FILE
 from nnunet_spine.protocol import PROTOCOL
 
 TRAINING_KEY = "training"
@@ -165,10 +165,10 @@ def require(schedules: Schedules, mode: Mode | None) -> None:
 def _read_fold(folder: Path, trainer: str | None, plans: str | None) -> FoldTraining | None:
     number = folder.name.removeprefix("fold_")
     ours, theirs = (_content(folder / name) for name in (MANIFEST_FILE, _NNUNET_RECORD))
-    own = ours.get("step") == "train"
-    if not number.isdecimal() or not (own or theirs):
+    recorded = ours.get("step") == "train"
+    if not number.isdecimal() or not (recorded or theirs):
         return None
-    parameters = ours.get("parameters", {}) if own else {}
+    parameters = ours.get("parameters", {}) if recorded else {}
     return FoldTraining(
         fold=int(number),
         trainer=parameters.get("trainer", trainer),
@@ -179,7 +179,7 @@ def _read_fold(folder: Path, trainer: str | None, plans: str | None) -> FoldTrai
         seed=_whole(parameters.get("seed")),
         device=parameters.get("device", theirs.get("device")),
         seconds=_logged_seconds(folder),
-        own=own,
+        own=recorded and parameters.get(FOLLOWS_PROTOCOL, True) is True,
     )
 
 

@@ -15,6 +15,7 @@ DEFAULT_ROOT = "nnunet_spine_data"
 
 EPOCHS_VARIABLE = "NNUNET_SPINE_EPOCHS"
 SEED_VARIABLE = "NNUNET_SPINE_SEED"
+TENSORBOARD_VARIABLE = "NNUNET_SPINE_TENSORBOARD"
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where a container's CPU quota stands (cgroup v2)."""
@@ -125,6 +126,24 @@ class Workspace:
     def model_folder(self, dataset_name: str, trainer: str, plans: str, configuration: str) -> Path:
         """Where nnU-Net keeps the folds of a trained model."""
         return self.results / dataset_name / f"{trainer}__{plans}__{configuration}"
+
+
+def whole_variable(name: str, default: int) -> int:
+    """Whole number, 0 or above, of an environment variable."""
+    text = os.environ.get(name, "")
+    if not text:
+        return default
+    if not text.isdecimal():
+        raise BadInput(f"The variable {name} is {text[:40]!r}; expected a whole number.")
+    return int(text)
+
+
+def positive_variable(name: str, default: int) -> int:
+    """Whole number, 1 or above, of an environment variable."""
+    value = whole_variable(name, default)
+    if value < 1:
+        raise BadInput(f"The variable {name} is {value}; expected at least 1.")
+    return value
 
 
 def plans_option(plans_name: str) -> str:

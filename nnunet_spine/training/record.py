@@ -9,7 +9,7 @@ import torch
 
 from nnunet_spine.cases import SPLITS_FILE
 from nnunet_spine.files import read_json, sha256, write_json
-from nnunet_spine.manifest import MANIFEST_FILE, make_manifest
+from nnunet_spine.manifest import FOLLOWS_PROTOCOL, MANIFEST_FILE, make_manifest
 from nnunet_spine.nnunet.configuration import SETTINGS_KEY
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.protocol import departures
@@ -50,7 +50,17 @@ def run_values(trainer: SpineTrainer) -> dict[str, Any]:
 
 
 def write_record(trainer: SpineTrainer) -> None:
-    """Write the manifest of a training into its fold's folder."""
+    """Write the manifest of a training by this package's protocol into its fold's folder."""
+    seed = {"seed": trainer.protocol.seed}
+    _write(trainer, seed, departures=departures(run_values(trainer)), protocol=trainer.protocol)
+
+
+def write_nnunet_record(trainer: Any) -> None:
+    """Write the manifest of a training by nnU-Net's own method into its fold's folder."""
+    _write(trainer, {FOLLOWS_PROTOCOL: False})
+
+
+def _write(trainer: Any, more: dict[str, Any], **manifest_fields: Any) -> None:
     base = Path(trainer.preprocessed_dataset_folder_base)
     plans_name = trainer.plans_manager.plans_name
     inputs = {name: base / name for name in (f"{plans_name}.json", SPLITS_FILE)}
@@ -63,13 +73,12 @@ def write_record(trainer: SpineTrainer) -> None:
             "fold": trainer.fold,
             "epochs": trainer.num_epochs,
             "batch_size": trainer.batch_size,
-            "seed": trainer.protocol.seed,
+            **more,
             "device": trainer.device.type,
             "threads": torch.get_num_threads(),
         },
         inputs={name: sha256(path) for name, path in inputs.items() if path.is_file()},
-        departures=departures(run_values(trainer)),
-        protocol=trainer.protocol,
+        **manifest_fields,
     )
     write_json(Path(trainer.output_folder) / MANIFEST_FILE, manifest)
 

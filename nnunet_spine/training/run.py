@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +11,14 @@ from typing import Any
 
 from nnunet_spine.cases import SPLITS_FILE, Fold, read_fold
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
-from nnunet_spine.files import read_json
+from nnunet_spine.files import make_folder, read_json
 from nnunet_spine.nnunet.environment import (
     CONFIGURATION,
     DEFAULT_TRAINER,
     EPOCHS_VARIABLE,
     PLANS_NAME,
     SEED_VARIABLE,
+    TENSORBOARD_VARIABLE,
     Workspace,
     allocated_cpus,
     plans_option,
@@ -25,6 +26,9 @@ from nnunet_spine.nnunet.environment import (
 from nnunet_spine.nnunet.prediction import CHECKPOINT, FILE_ENDING, PROBABILITIES_ENDING, Model
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.training.fold_lock import sole_trainer
+from nnunet_spine.training.stopping import STOP
+from nnunet_spine.training.tracking import check_installed
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,8 @@ class TrainingJob:
         CPU threads of torch; None for the CPUs that this process may use.
     save_probabilities
         Whether nnU-Net's CASE.npz is written beside each prediction of a test case.
+    tensorboard
+        Whether TensorBoard's event files are written below the fold's folder, by this package's trainers.
     """
 
     dataset: str
@@ -59,6 +65,7 @@ class TrainingJob:
     device: str = "auto"
     threads: int | None = None
     save_probabilities: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,8 +119,12 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
     ------
     BadInput, NotFound
         Where the data set, plans, preprocessed cases, fold or trainer do not exist, or an option makes no sense.
+    NotWritable
+        Where the results cannot be written, as on a full disk; earlier checkpoints are kept.
     WorkFailed
-        Where the loss is no longer a number.
+        Where another process trains the fold, no checkpoint can be read, or the loss is no longer a number.
+    Stopped
+        By SIGTERM or SIGUSR1; run again, it goes on from the last finished epoch.
     """
     name = workspace.dataset_name(job.dataset)
     fold = _check(job, workspace.preprocessed / name)
@@ -121,8 +132,12 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
     if is_complete(folder, fold, with_probabilities=job.save_probabilities):
         return Trained(folder, was_complete=True)
     workspace.apply()
-    with _variables({EPOCHS_VARIABLE: job.epochs, SEED_VARIABLE: job.seed}):
-        _train(job, name, progress, echo=echo)
+    if job.tensorboard:
+        check_installed()
+    variables = {EPOCHS_VARIABLE: job.epochs, SEED_VARIABLE: job.seed, TENSORBOARD_VARIABLE: job.tensorboard or None}
+    with _variables(variables), sole_trainer(make_folder(folder)), STOP.listening():
+        if not is_complete(folder, fold, with_probabilities=job.save_probabilities):  # by who held it before
+            _train(job, name, progress, echo=echo)
     return Trained(folder, was_complete=False)
 
 
@@ -169,7 +184,7 @@ def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: boo
     from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.run.run_training import maybe_load_checkpoint
 
-    from nnunet_spine.training.trainer import SpineTrainer
+    from nnunet_spine.training.durable import DurableTraining
 
     device = choose_device(job.device)
     torch.set_num_threads(job.threads or allocated_cpus())
@@ -177,7 +192,7 @@ def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: boo
     plans = load_json(str(folder / f"{job.plans_name}.json"))
     trainer_class = find_trainer(job.trainer)
     # Only this package's trainers tell their progress; of any other, nnU-Net's lines are all there is to see.
-    with quiet(not echo and issubclass(trainer_class, SpineTrainer)):
+    with quiet(not echo and issubclass(trainer_class, DurableTraining)):
         trainer = trainer_class(
             plans={**plans, "continue_training": True},
             configuration=job.configuration,
@@ -204,7 +219,7 @@ def find_trainer(name: str) -> Any:
     from nnunet_spine.training import variants
 
     own = getattr(variants, name, None)
-    if own is not None and name.startswith("nnUNetTrainerSpine"):
+    if own is not None and name.startswith("nnUNetTrainer") and name != "nnUNetTrainer":
         return own
     from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name
 
@@ -228,10 +243,10 @@ def _import_advice(error: Exception) -> str:
 
 
 @contextmanager
-def _variables(values: dict[str, int | None]) -> Iterator[None]:
+def _variables(values: Mapping[str, int | None]) -> Iterator[None]:
     """Set environment variables for the block, those that are not None."""
     earlier = {name: os.environ.get(name) for name in values}
-    os.environ.update({name: str(value) for name, value in values.items() if value is not None})
+    os.environ.update({name: str(int(value)) for name, value in values.items() if value is not None})
     try:
         yield
     finally:

@@ -2,14 +2,11 @@
 
 nnU-Net's loop, files and names stay. What differs: the network, loss, epochs
 and optimiser are the protocol's; a case is read whole and once; a fold that
-splits_final.json does not have is refused; and a checkpoint is written after
-each epoch, complete or not at all.
+splits_final.json does not have is refused; and what `DurableTraining` adds.
 """
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -23,24 +20,26 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from torch import nn
 
 from nnunet_spine.cases import SPLITS_FILE, read_fold
-from nnunet_spine.errors import BadInput, WorkFailed
-from nnunet_spine.files import replacing
+from nnunet_spine.errors import BadInput
+from nnunet_spine.files import link_or_copy, replacing
 from nnunet_spine.manifest import MANIFEST_FILE
 from nnunet_spine.networks.unet import architecture_arguments
 from nnunet_spine.nnunet.configuration import adopt
-from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE
-from nnunet_spine.progress import Progress, silent
+from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE, positive_variable, whole_variable
 from nnunet_spine.protocol import PROTOCOL, Protocol
 from nnunet_spine.training.augmentation import make_transform
+from nnunet_spine.training.checkpoints import BEST, LATEST
+from nnunet_spine.training.durable import DurableTraining
 from nnunet_spine.training.loader import CaseStore, EpochLoader
 from nnunet_spine.training.loss import SpineDiceLoss
 from nnunet_spine.training.record import planned_epochs, write_record
+from nnunet_spine.training.stopping import STOP
 
 PLOT_EVERY = 50
 """Epochs between drawings of progress.png, which takes longer than an epoch."""
 
 
-class SpineTrainer(nnUNetTrainer):
+class SpineTrainer(DurableTraining, nnUNetTrainer):
     """Base of all public trainers of this package; a subclass changes `variant` and nothing else.
 
     `variant` is what a subclass departs from the protocol in. The number of
@@ -67,8 +66,8 @@ class SpineTrainer(nnUNetTrainer):
         adopt(self.configuration_manager)
         self.protocol = replace(
             self.variant,
-            epochs=_positive_variable(EPOCHS_VARIABLE, self.variant.epochs),
-            seed=_variable(SEED_VARIABLE, self.variant.seed),
+            epochs=positive_variable(EPOCHS_VARIABLE, self.variant.epochs),
+            seed=whole_variable(SEED_VARIABLE, self.variant.seed),
         )
         self.num_epochs = self.protocol.epochs
         self.initial_lr = self.protocol.initial_learning_rate
@@ -76,7 +75,6 @@ class SpineTrainer(nnUNetTrainer):
         self.enable_deep_supervision = False
         self.save_every = 1
         self._best_ema: float | None = None
-        self.progress: Progress = silent
 
     @classmethod
     def build_network_architecture(
@@ -172,7 +170,7 @@ class SpineTrainer(nnUNetTrainer):
 
     def on_train_start(self) -> None:
         """Refuse to mix two schedules, set everything up, and record what this training is."""
-        earlier = planned_epochs(Path(self.output_folder) / MANIFEST_FILE)
+        earlier = planned_epochs(self.fold_folder / MANIFEST_FILE)
         if self.current_epoch > 0 and earlier not in (None, self.num_epochs):
             raise BadInput(
                 f"{self.output_folder} holds a training of {earlier} epochs, and {self.num_epochs} are asked for now. "
@@ -186,28 +184,13 @@ class SpineTrainer(nnUNetTrainer):
         self.dataloader_train.start_epoch(self.current_epoch)
         super().on_train_epoch_start()
 
-    def on_train_epoch_end(self, train_outputs: list[dict[str, Any]]) -> None:
-        """Stop where the loss is no number, leaving the last checkpoint as it is.
-
-        Raises
-        ------
-        WorkFailed
-            Where a batch's loss is not finite.
-        """
-        super().on_train_epoch_end(train_outputs)
-        if not np.isfinite(self.logger.get_value("train_losses", step=-1)):
-            raise WorkFailed(
-                f"The loss of epoch {self.current_epoch} is not a finite number. The checkpoint of the epoch before is "
-                f"kept in {self.output_folder}. Check the preprocessed images, or lower the learning rate."
-            )
-
     def on_validation_epoch_start(self) -> None:
         """Start the test cases' order, then as nnU-Net."""
         self.dataloader_val.start_epoch(self.current_epoch)
         super().on_validation_epoch_start()
 
     def on_epoch_end(self) -> None:
-        """Log a line, write the checkpoint, and tell the progress."""
+        """Log a line, write the checkpoint, and tell the logs."""
         self.logger.log("epoch_end_timestamps", time.time(), self.current_epoch)
         loss, test_loss, dice, ema = (
             float(self.logger.get_value(key, step=-1))
@@ -218,50 +201,20 @@ class SpineTrainer(nnUNetTrainer):
             f"loss {loss:.4f}, test loss {test_loss:.4f}, pseudo Dice {dice:.4f}, {seconds:.2f} s", add_timestamp=True
         )
         last = self.current_epoch == self.num_epochs - 1
-        self._write_checkpoints(ema, last=last)
+        self._write_checkpoints(ema)
         if self.local_rank == 0 and (last or (self.current_epoch + 1) % PLOT_EVERY == 0):
             self.logger.plot_progress_png(self.output_folder)
         self.current_epoch += 1
-        self.progress(self.current_epoch, self.num_epochs, f"loss {loss:.3f}, Dice {dice:.3f}")
+        self.tell_epoch()
 
-    def _write_checkpoints(self, ema: float, *, last: bool) -> None:
-        """Write the latest checkpoint, and nnU-Net's best one as a second name of the same file.
-
-        After the last epoch nnU-Net writes checkpoint_final, which takes the place of the latest one.
-        """
+    def _write_checkpoints(self, ema: float) -> None:
+        """Write the latest checkpoint, and nnU-Net's best one as a second name of the same file."""
         best = self._best_ema is None or ema > self._best_ema
         if best:
             self._best_ema = ema
-        latest = Path(self.output_folder) / "checkpoint_latest.pth"
-        if not last or best:
+        latest = self.fold_folder / LATEST
+        with STOP.held():
             self.save_checkpoint(str(latest))
-        if best and latest.is_file():
-            with replacing(latest.with_name("checkpoint_best.pth")) as temporary:
-                try:
-                    os.link(latest, temporary)
-                except OSError:  # a file system without hard links
-                    shutil.copyfile(latest, temporary)
-
-    def save_checkpoint(self, filename: str) -> None:
-        """Write nnU-Net's checkpoint, complete or not at all."""
-        if self.local_rank != 0 or self.disable_checkpointing:
-            return
-        with replacing(Path(filename)) as temporary:
-            super().save_checkpoint(str(temporary))
-
-
-def _variable(name: str, default: int) -> int:
-    """Whole number, 0 or above, of an environment variable."""
-    text = os.environ.get(name, "")
-    if not text:
-        return default
-    if not text.isdecimal():
-        raise BadInput(f"The variable {name} is {text[:40]!r}; expected a whole number.")
-    return int(text)
-
-
-def _positive_variable(name: str, default: int) -> int:
-    value = _variable(name, default)
-    if value < 1:
-        raise BadInput(f"The variable {name} is {value}; expected at least 1.")
-    return value
+            if best and latest.is_file():
+                with replacing(latest.with_name(BEST)) as temporary:
+                    link_or_copy(latest, temporary)

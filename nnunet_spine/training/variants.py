@@ -5,13 +5,17 @@ nnU-Net finds a trainer by its class name, hence the names.
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
+from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE, positive_variable, whole_variable
 from nnunet_spine.protocol import PROTOCOL, Augmentation
+from nnunet_spine.training.durable import DurableTraining
+from nnunet_spine.training.record import write_nnunet_record
 from nnunet_spine.training.trainer import SpineTrainer
 
 NNUNET_ITERATIONS = 250
@@ -64,7 +68,43 @@ class nnUNetTrainerSpineNoBackground(SpineTrainer):
     variant = VARIANTS["nnUNetTrainerSpineNoBackground"]
 
 
-class nnUNetTrainerSpineDemoBaseline(nnUNetTrainer):
+class nnUNetTrainerDurable(DurableTraining, nnUNetTrainer):
+    """nnU-Net's own training, with checkpoints after each epoch, a lock on the fold, and an end by signal.
+
+    The variables NNUNET_SPINE_EPOCHS and NNUNET_SPINE_SEED act as for this package's trainers. nnU-Net augments in
+    several processes, which take turns as they come; so the same seed gives the same first weights, not the same last.
+    """
+
+    def __init__(
+        self,
+        plans: dict[str, Any],
+        configuration: str,
+        fold: int,
+        dataset_json: dict[str, Any],
+        device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this very signature
+    ) -> None:
+        super().__init__(plans, configuration, fold, dataset_json, device)
+        self.num_epochs: int = positive_variable(EPOCHS_VARIABLE, self.num_epochs)
+        self.save_every = 1
+
+    def initialize(self) -> None:
+        """Seed where a seed is set, then as nnU-Net."""
+        if os.environ.get(SEED_VARIABLE):
+            torch.manual_seed(whole_variable(SEED_VARIABLE, 0))
+        super().initialize()
+
+    def on_train_start(self) -> None:
+        """Record what this training is, then as nnU-Net."""
+        super().on_train_start()
+        write_nnunet_record(self)
+
+    def on_epoch_end(self) -> None:
+        """As nnU-Net, and tell the logs."""
+        super().on_epoch_end()
+        self.tell_epoch()
+
+
+class nnUNetTrainerSpineDemoBaseline(nnUNetTrainerDurable):
     """nnU-Net's own training, stopped after a few iterations.
 
     It changes the number of iterations and nothing else. On two CPU cores they

@@ -38,7 +38,7 @@ def test_each_variant_changes_one_value() -> None:
 
 def test_each_module_gives_the_class_of_the_package() -> None:
     names = {p.stem for p in trainers_folder().glob("*.py")} - {"__init__"}
-    assert names == {*CHANGES, "nnUNetTrainerSpineDemoBaseline"}
+    assert names == {*CHANGES, "nnUNetTrainerDurable", "nnUNetTrainerSpineDemoBaseline"}
     for name in names:
         module = importlib.import_module(f"nnunet_spine.trainers.{name}")
         assert getattr(module, name) is getattr(variants, name)

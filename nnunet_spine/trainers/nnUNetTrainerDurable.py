@@ -1,0 +1,5 @@
+"""Where nnU-Net finds `nnUNetTrainerDurable`."""
+
+from nnunet_spine.training.variants import nnUNetTrainerDurable
+
+__all__ = ["nnUNetTrainerDurable"]
