@@ -79,13 +79,13 @@ def write_checkpoint(path: Path, content: dict[str, Any]) -> None:
                 link_or_copy(path, beside)
 
 
-def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], list[str]]:
-    """Content of a checkpoint, or of the newest one beside it that can be read where it is damaged.
+def read_checkpoint(path: Path, device: torch.device) -> tuple[Path, dict[str, Any], list[str]]:
+    """A checkpoint, or the newest one beside it that can be read where it is damaged.
 
     Returns
     -------
-    content, damaged
-        `damaged` names the files that could not be read.
+    path, content, damaged
+        The file, what it holds, and names of the files that could not be read.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def read_checkpoint(path: Path, device: torch.device) -> tuple[dict[str, Any], l
     for candidate in _candidates(path):
         content = _read(candidate, device)
         if content is not None:
-            return content, damaged
+            return candidate, content, damaged
         damaged.append(candidate.name)
     raise WorkFailed(
         f"No checkpoint in {path.parent} can be read ({', '.join(damaged)}): the files are damaged. Take them from a "

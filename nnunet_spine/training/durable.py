@@ -139,12 +139,15 @@ class DurableTraining(Base):
         WorkFailed
             Where none can be read.
         """
-        content = filename_or_checkpoint
-        if isinstance(content, str):
-            content, damaged = read_checkpoint(Path(content), self.device)
-            for name in damaged:
-                self.print_to_log_file(f"{name} is damaged; going on from epoch {content['current_epoch']} instead")
-        super().load_checkpoint(content)
+        if not isinstance(filename_or_checkpoint, str):
+            super().load_checkpoint(filename_or_checkpoint)
+            return
+        path, content, damaged = read_checkpoint(Path(filename_or_checkpoint), self.device)
+        for name in damaged:
+            message = f"{name} is damaged; going on after epoch {content['current_epoch']} with {path.name}"
+            self.print_to_log_file(message)
+            append_event(self.fold_folder, "damaged", epoch=content["current_epoch"], reason=message)
+        super().load_checkpoint(str(path))
         if RANDOM_STATES in content:
             restore_random_states(content[RANDOM_STATES])
 

@@ -23,7 +23,7 @@ from nnunet_spine.errors import NotWritable, WorkFailed
 LOCK_FILE = "fold.lock"
 BEAT_SECONDS = 5.0
 SILENT_SECONDS = 60.0
-"""Without a heartbeat for as long, a holder on another host counts as gone. Network file systems keep times that long."""
+"""Without a heartbeat for as long, a holder on another host counts as gone. Network file systems show old times."""
 
 WATCH_SECONDS = 12.0
 """For as long a silent lock is watched before it is taken over: more than two heartbeats."""
