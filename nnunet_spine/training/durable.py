@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 from pathlib import Path
@@ -31,6 +32,9 @@ else:
     Base = object
 
 
+logger = logging.getLogger(__name__)
+
+
 class DurableTraining(Base):
     """A checkpoint after each epoch, a lock on the fold, an end by signal that loses the running epoch and no more.
 
@@ -38,7 +42,7 @@ class DurableTraining(Base):
     changes; `nnUNetv2_train --c` goes on from these checkpoints.
     """
 
-    progress: Progress = silent
+    progress: Progress = staticmethod(silent)
 
     @property
     def fold_folder(self) -> Path:
@@ -146,6 +150,7 @@ class DurableTraining(Base):
         for name in damaged:
             message = f"{name} is damaged; going on after epoch {content['current_epoch']} with {path.name}"
             self.print_to_log_file(message)
+            logger.warning(message)
             append_event(self.fold_folder, "damaged", epoch=content["current_epoch"], reason=message)
         super().load_checkpoint(str(path))
         if RANDOM_STATES in content:

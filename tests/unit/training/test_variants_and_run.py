@@ -133,11 +133,11 @@ def test_variables_are_set_for_the_training_alone(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize("value", ["many", "-3", "0", "2.5"])
 def test_a_variable_that_is_no_number_of_epochs(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    from nnunet_spine.training.trainer import _positive_variable
+    from nnunet_spine.nnunet.environment import positive_variable
 
     monkeypatch.setenv("NNUNET_SPINE_EPOCHS", value)
     with pytest.raises(BadInput, match="NNUNET_SPINE_EPOCHS"):
-        _positive_variable("NNUNET_SPINE_EPOCHS", 400)
+        positive_variable("NNUNET_SPINE_EPOCHS", 400)
 
 
 class Scribe(variants.nnUNetTrainerSpine):
@@ -176,10 +176,10 @@ def test_the_best_checkpoint_is_kept_beside_the_latest(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize(("text", "value"), [("", 400), ("7", 7)])
 def test_a_variable_sets_a_number_or_leaves_the_protocols(monkeypatch, text: str, value: int) -> None:
-    from nnunet_spine.training.trainer import _positive_variable
+    from nnunet_spine.nnunet.environment import positive_variable
 
     monkeypatch.setenv("NNUNET_SPINE_EPOCHS", text)
-    assert _positive_variable("NNUNET_SPINE_EPOCHS", 400) == value
+    assert positive_variable("NNUNET_SPINE_EPOCHS", 400) == value
 
 
 def test_a_folds_seed_depends_on_seed_and_fold_alone() -> None:
