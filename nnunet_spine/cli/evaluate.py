@@ -64,7 +64,7 @@ def _option(criterion: Criterion) -> str:
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write, print."""
     from nnunet_spine.cases import read_cases, read_splits
-    from nnunet_spine.cli.console import print_json, progress_bar
+    from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
     from nnunet_spine.evaluation.facts import read_planning_tables
     from nnunet_spine.evaluation.insight import evaluate_with_insight
     from nnunet_spine.evaluation.observation import images_by_case
@@ -73,6 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest, recorded_departures
 
+    stop_cleanly()
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
     planned = read_planning_tables(arguments.resize_ceiling, arguments.bias_fields)

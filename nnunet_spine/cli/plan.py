@@ -6,7 +6,7 @@ import argparse
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.console import print_json, print_paragraph, progress_bar
+from nnunet_spine.cli.console import print_json, print_paragraph, progress_bar, stop_cleanly
 from nnunet_spine.cli.options import add_dataset, add_json, add_root, workspace_of
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def run(arguments: argparse.Namespace) -> int:
         gamma=PROTOCOL.gamma if arguments.gamma is None else arguments.gamma,
         bias_method=PROTOCOL.bias_method if arguments.bias is None else BiasMethod(arguments.bias),
     )
+    stop_cleanly()
     with progress_bar("measuring the cases", visible=not arguments.json) as progress:
         planned = plan_dataset(
             arguments.dataset,

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cli.console import print_json, progress_bar
+from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
 from nnunet_spine.cli.options import add_dataset, add_device, add_json, add_model, add_root, workspace_of
 
 
@@ -31,6 +31,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Predict what is missing and say how many images were done and kept."""
     from nnunet_spine.nnunet.prediction import Model, predict_folder
 
+    stop_cleanly()
     with progress_bar("predicting", visible=not arguments.json) as progress:
         result = predict_folder(
             Model(arguments.dataset, arguments.trainer, arguments.plans, arguments.configuration),

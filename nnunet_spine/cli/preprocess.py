@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nnunet_spine.cli.console import print_json, progress_bar
+from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
 from nnunet_spine.cli.options import add_dataset, add_json, add_model, add_root, workspace_of
 
 
@@ -24,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.nnunet.environment import plans_option
     from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset
 
+    stop_cleanly()
     with progress_bar("preprocessing", visible=not arguments.json) as progress:
         result = preprocess_dataset(
             arguments.dataset,

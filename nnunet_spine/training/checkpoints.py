@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import random
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,9 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
     try:
+        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
+            if archive.testzip() is not None:
+                return None
         content = torch.load(path, map_location=device, weights_only=False)
         return content if isinstance(content, dict) and "network_weights" in content else None
     except MemoryError:

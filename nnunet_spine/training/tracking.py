@@ -25,23 +25,23 @@ def check_installed() -> None:
 
 
 def write_events(folder: Path, epochs: Sequence[Epoch]) -> None:
-    """Add the newest epochs to the event files below a fold's folder; what a file holds of later epochs becomes void.
+    """Add epochs to the event files below a fold's folder.
+
+    The first call of a process writes all anew: what earlier files hold becomes void, be it too much or too little.
 
     Parameters
     ----------
     folder
         A fold's folder.
     epochs
-        All finished epochs; those that this process has not written yet are added.
+        All that are finished; the first call writes them all, any other the last one.
     """
     writer = _writers.get(folder)
     if writer is None:
         check_installed()
         from torch.utils.tensorboard import SummaryWriter
 
-        first = epochs[-1].epoch if _has_events(folder) else epochs[0].epoch
-        writer = _writers[folder] = SummaryWriter(str(folder / FOLDER), purge_step=first)
-        epochs = [epoch for epoch in epochs if epoch.epoch >= first]
+        writer = _writers[folder] = SummaryWriter(str(folder / FOLDER), purge_step=epochs[0].epoch)
     else:
         epochs = epochs[-1:]
     for epoch in epochs:
@@ -59,7 +59,3 @@ def write_events(folder: Path, epochs: Sequence[Epoch]) -> None:
 
 
 _writers: dict[Path, Any] = {}
-
-
-def _has_events(folder: Path) -> bool:
-    return any((folder / FOLDER).glob("events.out.tfevents.*"))

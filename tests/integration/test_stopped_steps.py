@@ -1,0 +1,80 @@
+"""Preprocessing and prediction that a scheduler's SIGTERM stops: nothing half written, and run again equal bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from training_processes import COMMAND, environment, fold_folder, run, started, train_arguments, wait_until
+
+ONE_CPU = {"SLURM_CPUS_PER_TASK": "1"}
+
+
+def stop(arguments: list[str], variables: dict[str, str], first: Path, ending: str) -> str:
+    """Start a command, send SIGTERM once a first result of it is there; what it said of its end."""
+    with started(arguments, variables) as process:
+        wait_until(lambda: list(first.glob(f"*{ending}")), process)
+        sent = time.monotonic()
+        os.kill(process.pid, signal.SIGTERM)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Run the same command again" in errors
+    assert "Traceback" not in errors
+    assert time.monotonic() - sent < 30
+    return errors
+
+
+def contents(folder: Path, *endings: str) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name.endswith(endings)}
+
+
+def test_preprocessing_that_is_stopped_goes_on_with_equal_bytes(tiny, tmp_path: Path) -> None:
+    data = tiny.preprocessed / "nnUNetSpinePlans_3d_fullres"
+    preprocessed = tmp_path / "nnUNet_preprocessed" / tiny.dataset
+    shutil.copytree(tiny.preprocessed, preprocessed, ignore=shutil.ignore_patterns("*3d_fullres*", "gt_*"))
+    variables = environment(tiny, tmp_path / "results", nnUNet_preprocessed=str(preprocessed.parent), **ONE_CPU)
+    arguments = [*COMMAND, "preprocess", "58"]
+    made = preprocessed / data.name
+    stop(arguments, variables, made, ".pkl")
+    whole = {path.name.split(".")[0] for path in made.glob("*.pkl")}
+    assert 1 <= len(whole) < 8
+    assert {path.name for path in made.iterdir()} == {
+        f"{case}{part}" for case in whole for part in (".b2nd", "_seg.b2nd", ".pkl")
+    }
+    assert not list(preprocessed.glob(".*partial*"))
+    done = run(arguments, **variables)
+    assert done.returncode == 0, done.stderr
+    assert contents(made, ".b2nd", ".pkl") == contents(data, ".b2nd", ".pkl")
+
+
+@pytest.fixture(scope="module")
+def trained(tiny, tmp_path_factory) -> Path:
+    results = tmp_path_factory.mktemp("trained")
+    done = run(train_arguments(1), **environment(tiny, results))
+    assert done.returncode == 0, done.stderr
+    assert fold_folder(results).is_dir()
+    return results
+
+
+def test_prediction_that_is_stopped_goes_on_with_equal_bytes(tiny, trained: Path, tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number in range(4):
+        for image in sorted((tiny.raw / "imagesTr").glob("*.nii.gz")):
+            shutil.copyfile(image, images / f"n{number}_{image.name}")
+    variables = environment(tiny, trained, **ONE_CPU)
+    arguments = [*COMMAND, "predict", "58", "--input", str(images), "--device", "cpu", "--output"]
+    stop([*arguments, str(tmp_path / "stopped")], variables, tmp_path / "stopped", ".nii.gz")
+    made = contents(tmp_path / "stopped", ".nii.gz")
+    assert 1 <= len(made) < 32
+    for output in ("stopped", "undisturbed"):
+        done = run([*arguments, str(tmp_path / output)], **variables)
+        assert done.returncode == 0, done.stderr
+    whole = contents(tmp_path / "undisturbed", ".nii.gz")
+    assert len(whole) == 32
+    assert contents(tmp_path / "stopped", ".nii.gz") == whole
+    assert made.items() <= whole.items()
