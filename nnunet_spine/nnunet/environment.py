@@ -15,6 +15,8 @@ DEFAULT_ROOT = "nnunet_spine_data"
 
 EPOCHS_VARIABLE = "NNUNET_SPINE_EPOCHS"
 SEED_VARIABLE = "NNUNET_SPINE_SEED"
+CPUS_VARIABLE = "NNUNET_SPINE_CPUS"
+"""CPUs of one job where several share a machine or an allocation."""
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where a container's CPU quota stands (cgroup v2)."""
@@ -138,10 +140,11 @@ def trainers_folder() -> Path:
 
 
 def allocated_cpus() -> int:
-    """CPUs that this process may use: what SLURM gave, else what the scheduler allows, capped by a cgroup's quota."""
-    by_slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if by_slurm.isdecimal() and int(by_slurm) > 0:
-        return int(by_slurm)
+    """CPUs that this process may use: its share, else what SLURM gave, else what the scheduler and a cgroup allow."""
+    for variable in (CPUS_VARIABLE, "SLURM_CPUS_PER_TASK"):
+        given = os.environ.get(variable, "")
+        if given.isdecimal() and int(given) > 0:
+            return int(given)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _cgroup_cpus() or allowed))
 
