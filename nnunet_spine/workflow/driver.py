@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
@@ -30,6 +31,9 @@ from nnunet_spine.workflow.study_steps import Step, finished, source_digest, ste
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 EXECUTORS = ("local", "slurm")
+
+FIRST_MISCOUNTING, FIRST_RIGHT = (9, 10), (9, 17)
+"""Versions of Snakemake from and before which a job that is ready alone gives back more than it took (issue 3913)."""
 
 TICK_SECONDS = 0.5
 UPDATE_SECONDS = 2.0
@@ -129,6 +133,12 @@ def _check_engine(executor: str) -> None:
             f"{' and '.join(absent)} cannot be imported, and `run` works by it. "
             "Install it with pip install 'nnunet_spine[cluster]', or in this project's folder pip install '.[cluster]'."
         )
+    version = metadata.version("snakemake")
+    if executor == "local" and FIRST_MISCOUNTING <= _numbers(version) < FIRST_RIGHT:
+        raise MissingDependency(
+            f"Snakemake {version} starts more jobs than there are cores and memory (9.10 to 9.16 do). "
+            "Install another: pip install 'snakemake==9.9.0'."
+        )
     if executor == "slurm":
         without = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
         if without:
@@ -136,6 +146,10 @@ def _check_engine(executor: str) -> None:
                 f"There is no command {' nor '.join(without)} here. Run on a machine from which jobs are submitted, "
                 "or use --executor local."
             )
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
 def _check_size(planned: Sequence[Planned], machine: Machine) -> None:

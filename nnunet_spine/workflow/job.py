@@ -142,7 +142,7 @@ def _cases(study: StudySettings) -> list[str]:
 def _set_aside_other(study: StudySettings, step: Step, wanted: str, log: JobLog) -> None:
     """Move a fold's folder away that was begun with other settings or from other cases, and note what begins now."""
     folder = fold_folder(step, study)
-    note = step.state(study).with_suffix(".begun")
+    note = step.record(study).with_suffix(".begun")
     begun = note.read_text(encoding="ascii") if note.is_file() else None
     if folder.is_dir() and begun != wanted:
         target = study.output / "earlier" / f"{step.name}_{time.strftime('%Y%m%dT%H%M%S')}_{os.getpid()}"
