@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,8 @@ from typing import Any
 def epochs_of(folder: Path, last: int | None = None) -> Sequence[Any]:
     """Finished epochs of a fold, oldest first; none where there is no log."""
     try:
-        from nnunet_spine.training.epoch_log import read_epochs
-    except ImportError:
+        log = import_module("nnunet_spine.training.epoch_log")
+    except ModuleNotFoundError:
         return []
-    return list(read_epochs(folder / "training_progress.jsonl", last=last))
+    path = folder / "training_progress.jsonl"
+    return list(log.read_epochs(path, last=last)) if path.is_file() else []
