@@ -127,7 +127,7 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
 
 def _check_engine(executor: str) -> None:
     wanted = ["snakemake", *(["snakemake_executor_plugin_slurm"] if executor == "slurm" else [])]
-    absent = [name for name in wanted if find_spec(name) is None]
+    absent = [name for name in wanted if not _is_installed(name)]
     if absent:
         raise MissingDependency(
             f"{' and '.join(absent)} cannot be imported, and `run` works by it. "
@@ -146,6 +146,13 @@ def _check_engine(executor: str) -> None:
                 f"There is no command {' nor '.join(without)} here. Run on a machine from which jobs are submitted, "
                 "or use --executor local."
             )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
 
 
 def _numbers(version: str) -> tuple[int, ...]:
