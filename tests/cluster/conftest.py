@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -43,9 +44,12 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
             assert not os.environ.get("CI"), reason
             pytest.skip(reason)
         # munged refuses folders below one that others may write to.
-        cluster = Slurm(Path(tempfile.mkdtemp(prefix="slurm.", dir="/run")))
+        root = Path(tempfile.mkdtemp(prefix="slurm.", dir="/run"))
+        root.chmod(0o755)  # munged is another user's
+        cluster = Slurm(root)
         try:
             cluster.start()
             yield cluster
         finally:
             cluster.stop()
+            shutil.rmtree(root, ignore_errors=True)
