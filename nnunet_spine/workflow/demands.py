@@ -7,17 +7,19 @@ size of a step. Before there are plans, an assumption is stated. What the study 
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import statistics
 import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cases import read_splits
 from nnunet_spine.files import read_json
-from nnunet_spine.nnunet.environment import CONFIGURATION
+from nnunet_spine.nnunet.environment import CONFIGURATION, allocated_cpus
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
 from nnunet_spine.protocol import PROTOCOL
 from nnunet_spine.workflow.epochs import epochs_of
@@ -108,7 +110,7 @@ def demand_of(step: Step, study: StudySettings, machine: Machine | None = None) 
     training = step.kind == "train"
     cpus = asked.cpus or (study.threads if training else 1 if step.kind == "compare" else OTHER_CPUS)
     cpus = min(cpus, machine.cpus) if machine else cpus
-    gpus = asked.gpus if asked.gpus is not None else _gpus(study) if training else 0
+    gpus = asked.gpus if asked.gpus is not None else _gpus(study, machine) if training else 0
     facts = _facts(step, study)
     memory_gib, memory_reason = _memory(step, facts, cpus, gpus)
     minutes, time_reason = _minutes(step, study, facts, cpus, gpus)
@@ -129,8 +131,20 @@ def demand_of(step: Step, study: StudySettings, machine: Machine | None = None) 
     )
 
 
-def _gpus(study: StudySettings) -> int:
-    return 1 if study.device == "cuda" or (study.device == "auto" and gpus_here()) else 0
+def _gpus(study: StudySettings, machine: Machine | None) -> int:
+    """One where the device is a GPU; `auto` takes it on a machine that has one, and asks a scheduler for none."""
+    return 1 if study.device == "cuda" or (study.device == "auto" and machine is not None and machine.gpus > 0) else 0
+
+
+def this_machine() -> Machine:
+    """CPUs, memory and GPUs that this process may use; memory is the machine's, capped by a cgroup's limit."""
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
+        try:
+            total = min(total, int(limit.read_text(encoding="ascii")))
+        except (OSError, ValueError):
+            continue
+    return Machine(allocated_cpus(), total // MIB, gpus_here())
 
 
 @cache

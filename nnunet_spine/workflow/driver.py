@@ -19,8 +19,7 @@ from types import FrameType
 
 from nnunet_spine.errors import BadInput, MissingDependency, NotWritable, WorkFailed
 from nnunet_spine.files import make_folder
-from nnunet_spine.nnunet.environment import allocated_cpus
-from nnunet_spine.workflow.demands import MIB, Demand, Machine, demand_of, gpus_here
+from nnunet_spine.workflow.demands import Demand, Machine, demand_of, this_machine
 from nnunet_spine.workflow.job import DRIVER_VARIABLE, GRACE_SECONDS, die_with_parent
 from nnunet_spine.workflow.slurm_queue import cancel_jobs, job_prefix
 from nnunet_spine.workflow.step_state import State, is_process, now, read_state, start_ticks
@@ -83,17 +82,6 @@ class Outcome:
     failed: tuple[Row, ...] = ()
     stopped: bool = False
     problem: str | None = None
-
-
-def this_machine() -> Machine:
-    """CPUs, memory and GPUs that this process may use; memory is the machine's, capped by a cgroup's limit."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        try:
-            total = min(total, int(limit.read_text(encoding="ascii")))
-        except (OSError, ValueError):
-            continue
-    return Machine(allocated_cpus(), total // MIB, gpus_here())
 
 
 def plan_run(study: StudySettings, executor: str) -> list[Planned]:
@@ -357,7 +345,8 @@ def engine_command(study: StudySettings, executor: str, jobs: int | None, *, onl
     command += ["--scheduler", "greedy", "--config", f"study={study.file}"]
     if executor == "local":
         machine = this_machine()
-        command += [f"cpus={machine.cpus}", f"memory_mb={machine.memory_mb}", "--cores", str(machine.cpus)]
+        command += [f"cpus={machine.cpus}", f"memory_mb={machine.memory_mb}", f"gpus={machine.gpus}"]
+        command += ["--cores", str(machine.cpus)]
         limits = [f"mem_mb={machine.memory_mb}", f"gpu={machine.gpus}", *([f"jobs_at_once={jobs}"] if jobs else [])]
         return [*command, "--resources", *limits]
     slurm = study.slurm
@@ -376,5 +365,7 @@ def _last_problem(log: Path) -> str:
         lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
     except OSError:
         return ""
-    telling = [line.strip() for line in lines if "rror" in line and not line.startswith("    ")]
+    wanted = [line for line in lines if "rror" in line and not line.startswith("    ")]
+    wanted += [line for line in lines if line.startswith("    message: ") and not line.endswith(" None")]
+    telling = [line.strip() for line in wanted]
     return f"{' '.join(telling[-2:])[:400]}." if telling else "it left no error."

@@ -20,7 +20,7 @@ from typing import Any
 from nnunet_spine.errors import BadInput, NnunetSpineError, WorkFailed
 from nnunet_spine.files import make_folder, write_json
 from nnunet_spine.nnunet.environment import allocated_cpus
-from nnunet_spine.workflow.demands import demand_of
+from nnunet_spine.workflow.demands import demand_of, this_machine
 from nnunet_spine.workflow.gpus import claim_gpus
 from nnunet_spine.workflow.job_log import JobLog
 from nnunet_spine.workflow.step_commands import command_of, fold_folder, variables_of
@@ -97,7 +97,7 @@ def _attempt(study: StudySettings, step: Step, wanted: str, stack: ExitStack) ->
     try:
         if step.kind == "train":
             _set_aside_other(study, step, wanted, log)
-        demand = demand_of(step, study)
+        demand = demand_of(step, study, None if "SLURM_JOB_ID" in os.environ else this_machine())
         cpus = min(demand.cpus, allocated_cpus())
         gpus = stack.enter_context(claim_gpus(demand.gpus))
         command = command_of(step, study, cpus)
@@ -245,7 +245,8 @@ class Watched:
         if process.stdout is None:
             return
         for line in process.stdout:
-            self.log.output(line.decode("utf-8", "replace").rpartition("\r")[2] or line.decode("utf-8", "replace"))
+            # Of what overwrites itself on a terminal, the last state.
+            self.log.output(line.decode("utf-8", "replace").rstrip().rpartition("\r")[2])
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int:
         touched = looked = time.monotonic()
