@@ -15,8 +15,6 @@ DEFAULT_ROOT = "nnunet_spine_data"
 
 EPOCHS_VARIABLE = "NNUNET_SPINE_EPOCHS"
 SEED_VARIABLE = "NNUNET_SPINE_SEED"
-CPUS_VARIABLE = "NNUNET_SPINE_CPUS"
-"""CPUs of one job where several share a machine or an allocation."""
 
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where a container's CPU quota stands (cgroup v2)."""
@@ -24,6 +22,9 @@ CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 PLANS_NAME = "nnUNetSpinePlans"
 CONFIGURATION = "3d_fullres"
 DEFAULT_TRAINER = "nnUNetTrainerSpine"
+
+CPUS_VARIABLE = "NNUNET_SPINE_CPUS"
+"""CPUs of one job where several share a machine or an allocation."""
 
 _FOLDER_VARIABLES = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
 _DATASET_FOLDER = re.compile(r"Dataset\d{3}_.+")
