@@ -18,7 +18,7 @@ from types import FrameType
 from typing import Any
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, WorkFailed
-from nnunet_spine.files import make_folder, write_json
+from nnunet_spine.files import make_folder, write_json, write_text
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.workflow.demands import demand_of, this_machine
 from nnunet_spine.workflow.gpus import claim_gpus
@@ -27,7 +27,7 @@ from nnunet_spine.workflow.step_commands import command_of, fold_folder, variabl
 from nnunet_spine.workflow.step_results import record_of
 from nnunet_spine.workflow.step_state import HEARTBEAT_SECONDS, State, begin, end, is_process
 from nnunet_spine.workflow.study_settings import StudySettings
-from nnunet_spine.workflow.study_steps import Step, fingerprint, read_record
+from nnunet_spine.workflow.study_steps import Step, fingerprint, read_record, source_digest, source_note
 
 STOPPED = 75
 """Exit code of a job that was stopped and goes on when it is run again (EX_TEMPFAIL)."""
@@ -94,6 +94,7 @@ def run_job(study: StudySettings, step: Step) -> JobEnd:
 def _attempt(study: StudySettings, step: Step, wanted: str, stack: ExitStack) -> JobEnd:
     state = begin(step.state(study))
     log = JobLog(step.log(study), step.name, _cases(study))
+    looked_at = source_digest(study) if step.kind == "convert" else None
     try:
         if step.kind == "train":
             _set_aside_other(study, step, wanted, log)
@@ -107,7 +108,10 @@ def _attempt(study: StudySettings, step: Step, wanted: str, stack: ExitStack) ->
             variables = {**variables_of(step, study, cpus), **gpus}
             code, time_is_up = Watched(command, variables, log, step.state(study), study).run()
         if code == 0:
-            write_json(step.record(study), record_of(step, study, wanted))
+            record = record_of(step, study, wanted)
+            if looked_at is not None:
+                write_text(source_note(step, study), looked_at)
+            write_json(step.record(study), record)
     except NnunetSpineError as error:
         log.write(str(error), "ERROR")
         end(step.state(study), state, State.FAILED, error.exit_code, str(error))

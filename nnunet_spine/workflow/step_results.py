@@ -9,7 +9,7 @@ from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import sha256
 from nnunet_spine.workflow.demands import plan_facts
 from nnunet_spine.workflow.study_settings import StudySettings
-from nnunet_spine.workflow.study_steps import Step, digest, source_digest
+from nnunet_spine.workflow.study_steps import Step, digest
 
 
 def record_of(step: Step, study: StudySettings, wanted: str) -> dict[str, Any]:
@@ -29,7 +29,7 @@ def record_of(step: Step, study: StudySettings, wanted: str) -> dict[str, Any]:
     """
     record = {"step": step.name, "fingerprint": wanted, "result": wanted}
     if step.kind == "convert":
-        return {**record, "result": dataset_digest(study), "source": source_digest(study)}
+        return {**record, "result": dataset_digest(study)}
     if step.kind == "plan":
         return {**record, "facts": plan_facts(step, study)}
     return record

@@ -158,9 +158,19 @@ def finished(study: StudySettings, *, source: str | None = None) -> dict[str, bo
             record is not None
             and all(done[need] for need in step.needs)
             and record["fingerprint"] == fingerprint(step, study)
-            and (step.kind != "convert" or source is None or record.get("source") == source)
+            and (step.kind != "convert" or source is None or _looked_at(step, study) == source)
         )
     return done
+
+
+def source_note(step: Step, study: StudySettings) -> Path:
+    """Where the conversion notes what its source looked like; beside its record, whose bytes stay for equal cases."""
+    return step.record(study).with_suffix(".source")
+
+
+def _looked_at(step: Step, study: StudySettings) -> str | None:
+    path = source_note(step, study)
+    return path.read_text(encoding="ascii", errors="replace") if path.is_file() else None
 
 
 def digest(content: Any) -> str:

@@ -162,7 +162,9 @@ def test_a_changed_source_is_seen(local: Study, source: Path, tmp_path: Path) ->
         done = study.run()
         # The file has the same bytes: converting again changed nothing, so nothing after it is done again.
         assert done.returncode == 0, f"{done.stdout}{done.stderr}"
-        assert "train/" not in done.stdout
-        assert "plan/" not in done.stdout
+        assert study.state("convert")["state"] == "done"
+        assert not list((study.output / "state").glob("plan/*.json"))
+        assert not list((study.output / "state").glob("train/*/*.json"))
+        assert planned(study) == []
     finally:
         os.utime(image, ns=(times.st_atime_ns, times.st_mtime_ns))
