@@ -203,7 +203,10 @@ def _minutes(step: Step, study: StudySettings, facts: dict[str, Any] | None, cpu
     cases = facts["cases"] if facts else None
     if cases is None:
         return 240, "assumed before planning: four hours"
-    return 30 + cases * MINUTES_PER_CASE / cpus, f"{MINUTES_PER_CASE:g} min for each of {cases} cases on {cpus} CPUs"
+    return (
+        30 + cases * MINUTES_PER_CASE / cpus,
+        f"{MINUTES_PER_CASE:g} min for each of {cases} cases on {cpus} CPU{'s' if cpus > 1 else ''}",
+    )
 
 
 def _minutes_of_training(

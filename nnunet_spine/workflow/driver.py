@@ -26,7 +26,7 @@ from nnunet_spine.workflow.step_state import State, is_process, now, read_state,
 from nnunet_spine.workflow.study_file import check_source
 from nnunet_spine.workflow.study_settings import StudySettings
 from nnunet_spine.workflow.study_status import Row, study_status
-from nnunet_spine.workflow.study_steps import Step, finished, source_digest, steps_of
+from nnunet_spine.workflow.study_steps import RECORDS, Step, finished, source_digest, steps_of
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
 EXECUTORS = ("local", "slurm")
@@ -230,11 +230,20 @@ def _locked(descriptor: int) -> bool:
 
 
 def _forget_outdated(study: StudySettings) -> None:
-    """Remove the records of steps that are to be done again; what they made stays for their commands to judge."""
+    """Remove the records of steps that are to be done again, and let no record that holds be older than its inputs.
+
+    The engine goes by times: a record that was written again with the same bytes, or copied, would look like a change.
+    What the steps made stays for their commands to judge.
+    """
     done = finished(study)
     for name, step in steps_of(study).items():
+        record = step.record(study)
         if not done[name]:
-            step.record(study).unlink(missing_ok=True)
+            record.unlink(missing_ok=True)
+            continue
+        needed = [(study.output / RECORDS / f"{need}.json").stat().st_mtime_ns for need in step.needs]
+        if needed and max(needed) > record.stat().st_mtime_ns:
+            os.utime(record, ns=(max(needed), max(needed)))
 
 
 class _Run:
@@ -280,14 +289,9 @@ class _Run:
     def _look_and_do(self) -> int:
         """Convert where the source or the settings changed, then whatever that leaves to be done."""
         if not finished(self.study, source=source_digest(self.study))["convert"]:
-            record = steps_of(self.study)["convert"].record(self.study)
-            before = (record.read_bytes(), record.stat()) if record.is_file() else None
             code = self._engine(only="convert")
             if not finished(self.study)["convert"] or self.signal is not None:
                 return code
-            if before is not None and record.read_bytes() == before[0]:
-                # The same cases: to the engine, nothing that was made of them is older than they are.
-                os.utime(record, ns=(before[1].st_atime_ns, before[1].st_mtime_ns))
         _forget_outdated(self.study)
         return self._engine()
 
