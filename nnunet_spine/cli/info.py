@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
+import nnunet_spine
 from nnunet_spine.cli.console import print_json
 from nnunet_spine.cli.options import add_json, add_root, workspace_of
 
@@ -13,6 +15,7 @@ from nnunet_spine.cli.options import add_json, add_root, workspace_of
 def add_subparser(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser("info", help="show versions, folders, and the protocol with its origins")
+    parser.add_argument("--snakefile", action="store_true", help="print the path of the workflow's Snakefile, no more")
     add_root(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -20,6 +23,9 @@ def add_subparser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what is here."""
+    if arguments.snakefile:
+        print(Path(nnunet_spine.__file__).parent / "workflow" / "Snakefile")
+        return 0
     from nnunet_spine.manifest import versions
     from nnunet_spine.nnunet.environment import allocated_cpus
     from nnunet_spine.protocol import PROTOCOL, origin_of

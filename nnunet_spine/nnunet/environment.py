@@ -24,6 +24,9 @@ PLANS_NAME = "nnUNetSpinePlans"
 CONFIGURATION = "3d_fullres"
 DEFAULT_TRAINER = "nnUNetTrainerSpine"
 
+CPUS_VARIABLE = "NNUNET_SPINE_CPUS"
+"""CPUs of one job where several share a machine or an allocation."""
+
 _FOLDER_VARIABLES = {"raw": "nnUNet_raw", "preprocessed": "nnUNet_preprocessed", "results": "nnUNet_results"}
 _DATASET_FOLDER = re.compile(r"Dataset\d{3}_.+")
 
@@ -157,10 +160,11 @@ def trainers_folder() -> Path:
 
 
 def allocated_cpus() -> int:
-    """CPUs that this process may use: what SLURM gave, else what the scheduler allows, capped by a cgroup's quota."""
-    by_slurm = os.environ.get("SLURM_CPUS_PER_TASK", "")
-    if by_slurm.isdecimal() and int(by_slurm) > 0:
-        return int(by_slurm)
+    """CPUs that this process may use: its share, else what SLURM gave, else what the scheduler and a cgroup allow."""
+    for variable in (CPUS_VARIABLE, "SLURM_CPUS_PER_TASK"):
+        given = os.environ.get(variable, "")
+        if given.isdecimal() and int(given) > 0:
+            return int(given)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _cgroup_cpus() or allowed))
 

@@ -1,0 +1,380 @@
+"""Driving a study: everything is checked first, then Snakemake does the steps as a child process."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+from types import FrameType
+
+from nnunet_spine.errors import BadInput, MissingDependency, NotWritable, WorkFailed
+from nnunet_spine.files import make_folder
+from nnunet_spine.workflow.demands import Demand, Machine, demand_of, this_machine
+from nnunet_spine.workflow.job import DRIVER_VARIABLE, GRACE_SECONDS, die_with_parent
+from nnunet_spine.workflow.slurm_queue import cancel_jobs, job_prefix
+from nnunet_spine.workflow.step_state import State, is_process, now, read_state, start_ticks
+from nnunet_spine.workflow.study_file import check_source
+from nnunet_spine.workflow.study_settings import StudySettings
+from nnunet_spine.workflow.study_status import Row, study_status
+from nnunet_spine.workflow.study_steps import RECORDS, Step, finished, source_digest, steps_of
+
+SNAKEFILE = Path(__file__).with_name("Snakefile")
+EXECUTORS = ("local", "slurm")
+
+FIRST_MISCOUNTING, FIRST_RIGHT = (9, 10), (9, 17)
+"""Versions of Snakemake from and before which a job that is ready alone gives back more than it took (issue 3913)."""
+
+TICK_SECONDS = 0.5
+UPDATE_SECONDS = 2.0
+START_SECONDS = 20.0
+"""How long a driver waits for the processes of a killed one to end."""
+
+SLURM_JOBS = 100
+"""Most jobs in the queue at once."""
+
+ROUNDS_WITHOUT_PROGRESS = 3
+"""How often Snakemake is started again although no step and no epoch was finished in between."""
+
+Update = Callable[[Sequence[Row]], None]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A step that is to be done, and what it needs.
+
+    Parameters
+    ----------
+    step, demand
+        The step and what it needs.
+    """
+
+    step: Step
+    demand: Demand
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Parameters
+    ----------
+    rows
+        All steps.
+    failed
+        Those that failed.
+    stopped
+        Whether it was stopped by a signal.
+    problem
+        What went wrong outside the steps, or None.
+    """
+
+    rows: tuple[Row, ...]
+    failed: tuple[Row, ...] = ()
+    stopped: bool = False
+    problem: str | None = None
+
+
+def plan_run(study: StudySettings, executor: str) -> list[Planned]:
+    """Steps that are to be done, with what they need, after all that can be checked was checked; writes nothing.
+
+    Parameters
+    ----------
+    study
+        The study.
+    executor
+        One of `EXECUTORS`.
+
+    Raises
+    ------
+    BadInput, NotFound
+        Where the source is absent, or a step needs more than this machine has.
+    MissingDependency
+        Where the engine, or SLURM's commands, are absent.
+    """
+    check_source(study)
+    _check_engine(executor)
+    machine = this_machine() if executor == "local" else None
+    done = finished(study, source=source_digest(study))
+    planned = [
+        Planned(step, demand_of(step, study, machine)) for name, step in steps_of(study).items() if not done[name]
+    ]
+    if machine is not None:
+        _check_size(planned, machine)
+    return planned
+
+
+def _check_engine(executor: str) -> None:
+    wanted = ["snakemake", *(["snakemake_executor_plugin_slurm"] if executor == "slurm" else [])]
+    absent = [name for name in wanted if not _is_installed(name)]
+    if absent:
+        raise MissingDependency(
+            f"{' and '.join(absent)} cannot be imported, and `run` works by it. "
+            "Install it with pip install 'nnunet_spine[cluster]', or in this project's folder pip install '.[cluster]'."
+        )
+    version = metadata.version("snakemake")
+    if executor == "local" and FIRST_MISCOUNTING <= _numbers(version) < FIRST_RIGHT:
+        raise MissingDependency(
+            f"Snakemake {version} starts more jobs than there are cores and memory (9.10 to 9.16 do). "
+            "Install another: pip install 'snakemake==9.9.0'."
+        )
+    if executor == "slurm":
+        without = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
+        if without:
+            raise MissingDependency(
+                f"There is no command {' nor '.join(without)} here. Run on a machine from which jobs are submitted, "
+                "or use --executor local."
+            )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+
+
+def _check_size(planned: Sequence[Planned], machine: Machine) -> None:
+    for item in planned:
+        demand = item.demand
+        if demand.memory_mb > machine.memory_mb and not demand.assumed:
+            raise BadInput(
+                f"{item.step.name} needs {demand.memory_mb} MiB of memory ({demand.reason}), and this machine has "
+                f"{machine.memory_mb} MiB. Plan for less with memory_gib under the model, ask for less under "
+                "resources, or use --executor slurm."
+            )
+        if demand.gpus > machine.gpus:
+            raise BadInput(
+                f"{item.step.name} needs {demand.gpus} GPUs, and this machine has {machine.gpus}. "
+                "Set device: cpu, ask for less under resources, or use --executor slurm."
+            )
+
+
+def run_study(study: StudySettings, executor: str, *, jobs: int | None, update: Update) -> Outcome:
+    """Do what is missing of a study.
+
+    Parameters
+    ----------
+    study
+        The study.
+    executor
+        One of `EXECUTORS`.
+    jobs
+        Most jobs at once; None for as many as the machine holds, or 100 on a cluster.
+    update
+        Told of all steps every few seconds.
+
+    Raises
+    ------
+    NotWritable
+        Where the output cannot be written.
+    WorkFailed
+        Where another driver is at work on the study.
+    """
+    make_folder(study.output / "logs")
+    with _sole_driver(study) as lock:
+        if executor == "slurm":
+            cancel_jobs(job_prefix(study))
+        shutil.rmtree(study.output / ".snakemake" / "locks", ignore_errors=True)
+        return _Run(study, executor, jobs, update, lock).to_its_end()
+
+
+@contextmanager
+def _sole_driver(study: StudySettings) -> Iterator[int]:
+    """Hold the study's lock, which also the engine holds, so that it is free once both have ended."""
+    path = study.output / ".run.lock"
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise NotWritable(f"Cannot write {path}: {error.strerror}. Choose another output.") from error
+    try:
+        deadline = time.monotonic() + START_SECONDS
+        while not _locked(descriptor):
+            holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
+            pid, _, rest = holder.partition(" ")
+            alive = not pid.isdecimal() or is_process(int(pid), None) or os.uname().nodename not in rest
+            if alive or time.monotonic() > deadline:
+                raise WorkFailed(
+                    f"{study.output} is being worked on by another `nnunet-spine run` (process {holder}). "
+                    "Watch it with `nnunet-spine status --watch`, or end it first."
+                )
+            time.sleep(TICK_SECONDS)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()} on {os.uname().nodename} since {now()}".encode("ascii", "replace"), 0)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks is trusted
+        return True
+    return True
+
+
+def _forget_outdated(study: StudySettings) -> None:
+    """Remove the records of steps that are to be done again, and let no record that holds be older than its inputs.
+
+    The engine goes by times: a record that was written again with the same bytes, or copied, would look like a change.
+    What the steps made stays for their commands to judge.
+    """
+    done = finished(study)
+    for name, step in steps_of(study).items():
+        record = step.record(study)
+        if not done[name]:
+            record.unlink(missing_ok=True)
+            continue
+        needed = [(study.output / RECORDS / f"{need}.json").stat().st_mtime_ns for need in step.needs]
+        if needed and max(needed) > record.stat().st_mtime_ns:
+            os.utime(record, ns=(max(needed), max(needed)))
+
+
+class _Run:
+    """One run of the engine until all is done, something failed, or a signal came."""
+
+    def __init__(self, study: StudySettings, executor: str, jobs: int | None, update: Update, lock: int) -> None:
+        self.study, self.executor, self.jobs, self.update, self.lock = study, executor, jobs, update, lock
+        self.signal: int | None = None
+        self.began = now()
+
+    def to_its_end(self) -> Outcome:
+        """Start the engine as often as steps were merely stopped."""
+        handled = {number: signal.signal(number, self._signalled) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            return self._rounds()
+        finally:
+            for number, earlier in handled.items():
+                signal.signal(number, earlier)
+
+    def _signalled(self, number: int, _frame: FrameType | None) -> None:
+        if self.signal is None:
+            self.signal = number
+
+    def _rounds(self) -> Outcome:
+        idle, progress = 0, self._progress()
+        while True:
+            code = self._look_and_do()
+            rows = tuple(study_status(self.study))
+            self.update(rows)
+            if self.signal is not None:
+                return Outcome(rows, stopped=True)
+            failed = tuple(row for row in rows if row.state is State.FAILED and self._was_now(row))
+            if all(row.state is State.DONE for row in rows) or failed:
+                return Outcome(rows, failed)
+            reached = self._progress()
+            idle = 0 if reached != progress else idle + 1
+            progress = reached
+            stopped = any(row.state is State.STOPPED for row in rows)
+            if not stopped or idle >= ROUNDS_WITHOUT_PROGRESS:
+                log = self.study.output / "logs" / "snakemake.log"
+                return Outcome(rows, problem=f"Snakemake ended with code {code}: {_last_problem(log)} See {log}.")
+
+    def _look_and_do(self) -> int:
+        """Convert where the source or the settings changed, then whatever that leaves to be done."""
+        if not finished(self.study, source=source_digest(self.study))["convert"]:
+            code = self._engine(only="convert")
+            if not finished(self.study)["convert"] or self.signal is not None:
+                return code
+        _forget_outdated(self.study)
+        return self._engine()
+
+    def _was_now(self, row: Row) -> bool:
+        state = read_state(self.study.output / "state" / f"{row.step}.json")
+        return state is not None and (state.ended or "") >= self.began
+
+    def _progress(self) -> tuple[int, int]:
+        rows = study_status(self.study)
+        return sum(row.state is State.DONE for row in rows), sum(row.epoch or 0 for row in rows)
+
+    def _engine(self, *, only: str | None = None) -> int:
+        log = self.study.output / "logs" / "snakemake.log"
+        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        if self.executor == "local":
+            environment[DRIVER_VARIABLE] = f"{os.getpid()}:{start_ticks(os.getpid())}"
+        with log.open("ab") as stream:
+            process = subprocess.Popen(
+                engine_command(self.study, self.executor, self.jobs, only=only),
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                preexec_fn=die_with_parent,
+                pass_fds=(self.lock,),
+            )
+            return self._follow(process)
+
+    def _follow(self, process: subprocess.Popen[bytes]) -> int:
+        updated, told = 0.0, None
+        while (code := process.poll()) is None:
+            if self.signal is not None and told is None:
+                told = time.monotonic()
+                self._tell(process)
+            if told is not None and time.monotonic() - told > GRACE_SECONDS:
+                os.killpg(process.pid, signal.SIGKILL)
+            if time.monotonic() - updated > UPDATE_SECONDS:
+                self.update(study_status(self.study))
+                updated = time.monotonic()
+            time.sleep(TICK_SECONDS)
+        return code
+
+    def _tell(self, process: subprocess.Popen[bytes]) -> None:
+        """Pass a stop on: locally to the engine and its jobs alike, on SLURM to the engine, which cancels its jobs."""
+        if self.executor == "local":
+            os.killpg(process.pid, signal.SIGTERM)
+        else:
+            process.send_signal(signal.SIGINT)
+
+
+def engine_command(study: StudySettings, executor: str, jobs: int | None, *, only: str | None = None) -> list[str]:
+    """Snakemake's command line for a study, or for one of its steps, which is then done again.
+
+    It does what has no record: which records hold is judged before it starts.
+    """
+    command = [sys.executable, "-m", "snakemake", *([only, "--forcerun", only] if only else [])]
+    command += ["--snakefile", str(SNAKEFILE), "--directory", str(study.output)]
+    command += ["--rerun-triggers", "params", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"]
+    command += ["--scheduler", "greedy", "--config", f"study={study.file}"]
+    if executor == "local":
+        machine = this_machine()
+        command += [f"cpus={machine.cpus}", f"memory_mb={machine.memory_mb}", f"gpus={machine.gpus}"]
+        command += ["--cores", str(machine.cpus)]
+        limits = [f"mem_mb={machine.memory_mb}", f"gpu={machine.gpus}", *([f"jobs_at_once={jobs}"] if jobs else [])]
+        return [*command, "--resources", *limits]
+    slurm = study.slurm
+    command += ["--executor", "slurm", "--jobs", str(jobs or SLURM_JOBS), "--latency-wait", "60"]
+    command += ["--slurm-jobname-prefix", job_prefix(study), "--slurm-logdir", str(study.output / "logs" / "slurm")]
+    command += ["--seconds-between-status-checks", str(slurm.poll_seconds)]
+    command += ["--slurm-init-seconds-before-status-checks", str(slurm.poll_seconds)]
+    command += ["--slurm-requeue"] if slurm.requeue else ["--slurm-no-requeue"]
+    command += ["--slurm-no-account"] if slurm.account is None else []
+    return [*command, "--slurm-status-command", "sacct" if slurm.accounting else "squeue"]
+
+
+def _last_problem(log: Path) -> str:
+    """The last lines of Snakemake's log that tell of an error, in one line."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
+    except OSError:
+        return ""
+    wanted = [line for line in lines if "rror" in line and not line.startswith("    ")]
+    wanted += [line for line in lines if line.startswith("    message: ") and not line.endswith(" None")]
+    telling = [line.strip() for line in wanted]
+    return f"{' '.join(telling[-2:])[:400]}." if telling else "it left no error."

@@ -1,0 +1,110 @@
+"""Where a study is: a row for each step, from its record, its state, and the log of its epochs."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.workflow.epochs import epochs_of
+from nnunet_spine.workflow.step_commands import fold_folder
+from nnunet_spine.workflow.step_state import State, StepState, is_alive, read_state
+from nnunet_spine.workflow.study_settings import StudySettings
+from nnunet_spine.workflow.study_steps import Step, finished, steps_of
+
+EPOCHS_LOOKED_AT = 10
+"""The time left follows the median of so many last epochs."""
+
+DIED = "ended without a word: killed, or its machine is down"
+
+
+@dataclass(frozen=True)
+class Row:
+    """How one step is.
+
+    Parameters
+    ----------
+    step, kind, state
+        Its name, kind and state.
+    epoch, epochs
+        Epochs finished and asked for, of a training that has begun.
+    loss
+        Training loss of the last epoch.
+    seconds_left
+        Of the epochs that are left, by the median of the last ones.
+    host, job
+        Where it runs or ran, and SLURM's number.
+    error
+        Its last error, where it failed or was stopped.
+    log
+        Its log.
+    """
+
+    step: str
+    kind: str
+    state: State
+    epoch: int | None = None
+    epochs: int | None = None
+    loss: float | None = None
+    seconds_left: float | None = None
+    host: str | None = None
+    job: str | None = None
+    error: str | None = None
+    log: str | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """The row for machines."""
+        return asdict(self)
+
+
+def study_status(study: StudySettings) -> list[Row]:
+    """A row for each step, in the order of the work."""
+    done = finished(study)
+    return [_row(study, step, done[name]) for name, step in steps_of(study).items()]
+
+
+def _row(study: StudySettings, step: Step, is_done: bool) -> Row:
+    path = step.state(study)
+    written = read_state(path)
+    state, error = _state(is_done, written, written is not None and is_alive(path, written))
+    log = str(step.log(study)) if written is not None else None
+    host, job = (written.host, written.job) if written is not None else (None, None)
+    training = _training(study, step, state) if step.kind == "train" and written is not None else {}
+    return Row(step.name, step.kind, state, **training, host=host, job=job, error=error, log=log)
+
+
+def _state(is_done: bool, written: StepState | None, alive: bool) -> tuple[State, str | None]:
+    if written is not None and alive:
+        return State.RUNNING, None
+    if is_done:
+        return State.DONE, None
+    if written is None or written.state is State.DONE:
+        return State.WAITING, None
+    if written.state is State.RUNNING:
+        return State.STOPPED, DIED
+    return written.state, written.error
+
+
+def _training(study: StudySettings, step: Step, state: State) -> dict[str, Any]:
+    try:
+        epochs = epochs_of(fold_folder(step, study), last=EPOCHS_LOOKED_AT)
+    except NnunetSpineError:
+        return {}
+    if not epochs:
+        return {}
+    last = epochs[-1]
+    left = statistics.median(epoch.seconds for epoch in epochs) * (last.epochs - last.epoch)
+    return {
+        "epoch": last.epoch,
+        "epochs": last.epochs,
+        "loss": last.train_loss,
+        "seconds_left": None if state is State.DONE else round(left, 1),
+    }
+
+
+def counts(rows: Sequence[Row]) -> str:
+    """How many steps are in which state, in words."""
+    numbers = {state: sum(row.state is state for row in rows) for state in State}
+    return ", ".join(f"{number} {state}" for state, number in numbers.items() if number) or "no steps"
