@@ -14,6 +14,7 @@ from nnunet_spine.cli.options import add_json
 
 if TYPE_CHECKING:
     from nnunet_spine.workflow.driver import Outcome, Planned, Update
+    from nnunet_spine.workflow.study_settings import StudySettings
     from nnunet_spine.workflow.study_status import Row
 
 INTERRUPTED = 130
@@ -42,9 +43,9 @@ def add_subparser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check, do, and list what failed."""
-    from nnunet_spine.cli.console import print_json, report
+    from nnunet_spine.cli.console import print_json
     from nnunet_spine.errors import BadInput
-    from nnunet_spine.workflow.driver import plan_run, run_study
+    from nnunet_spine.workflow.driver import plan_run
     from nnunet_spine.workflow.study_file import read_study
 
     if arguments.jobs is not None and arguments.jobs < 1:
@@ -53,19 +54,34 @@ def run(arguments: argparse.Namespace) -> int:
     planned = plan_run(study, arguments.executor)
     if arguments.dry_run:
         return _show_plan(planned, as_json=arguments.json)
-    with _display(visible=not arguments.json) as update:
-        outcome = run_study(study, arguments.executor, jobs=arguments.jobs, update=update)
+    outcome = show_run(study, arguments.executor, jobs=arguments.jobs, visible=not arguments.json)
     if arguments.json:
         steps = [row.as_dict() for row in outcome.rows]
         print_json({"stopped": outcome.stopped, "problem": outcome.problem, "steps": steps})
+    code = require_done(outcome)
+    if code == 0 and not arguments.json:
+        print(f"report: {study.output / 'report' / 'index.html'}")
+    return code
+
+
+def show_run(study: StudySettings, executor: str, *, jobs: int | None = None, visible: bool) -> Outcome:
+    """Do what is missing of a study and show, where `visible`, how it goes on."""
+    from nnunet_spine.workflow.driver import run_study
+
+    with _display(visible=visible) as update:
+        return run_study(study, executor, jobs=jobs, update=update)
+
+
+def require_done(outcome: Outcome) -> int:
+    """Exit code of a run, after it was said what stopped it or failed."""
+    from nnunet_spine.cli.console import report
+
     if outcome.stopped:
         report("error", "Interrupted. Run the same command again: it goes on from what is complete.")
         return INTERRUPTED
     if outcome.failed or outcome.problem:
         _report_failures(outcome)
         return 1
-    if not arguments.json:
-        print(f"report: {study.output / 'report' / 'index.html'}")
     return 0
 
 

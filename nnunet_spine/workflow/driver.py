@@ -102,7 +102,7 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
         Where the engine, or SLURM's commands, are absent.
     """
     check_source(study)
-    _check_engine(executor)
+    require_engine(executor)
     machine = this_machine() if executor == "local" else None
     done = finished(study, source=source_digest(study))
     planned = [
@@ -113,7 +113,8 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
     return planned
 
 
-def _check_engine(executor: str) -> None:
+def require_engine(executor: str) -> None:
+    """Raise `MissingDependency` where the engine, or for "slurm" SLURM's commands, are absent or cannot be used."""
     wanted = ["snakemake", *(["snakemake_executor_plugin_slurm"] if executor == "slurm" else [])]
     absent = [name for name in wanted if not _is_installed(name)]
     if absent:

@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nnunet_spine.cases import CASES_FILE, SPLITS_FILE
-from nnunet_spine.nnunet.environment import CONFIGURATION, CPUS_VARIABLE
+from nnunet_spine.nnunet.environment import CONFIGURATION, CPUS_VARIABLE, TENSORBOARD_VARIABLE
 from nnunet_spine.workflow.study_settings import StudySettings
 from nnunet_spine.workflow.study_steps import Step
-
-TENSORBOARD_VARIABLE = "NNUNET_SPINE_TENSORBOARD"
 
 
 def command_of(step: Step, study: StudySettings, cpus: int) -> list[str] | None:

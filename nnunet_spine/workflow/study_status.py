@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from nnunet_spine.errors import NnunetSpineError
-from nnunet_spine.workflow.epochs import epochs_of
+from nnunet_spine.training.epoch_log import read_epochs
 from nnunet_spine.workflow.step_commands import fold_folder
 from nnunet_spine.workflow.step_state import State, StepState, is_alive, read_state
 from nnunet_spine.workflow.study_settings import StudySettings
@@ -89,7 +89,7 @@ def _state(is_done: bool, written: StepState | None, alive: bool) -> tuple[State
 
 def _training(study: StudySettings, step: Step, state: State) -> dict[str, Any]:
     try:
-        epochs = epochs_of(fold_folder(step, study), last=EPOCHS_LOOKED_AT)
+        epochs = read_epochs(fold_folder(step, study), last=EPOCHS_LOOKED_AT)
     except NnunetSpineError:
         return {}
     if not epochs:

@@ -67,7 +67,7 @@ def test_ctrl_c_says_how_to_go_on(interrupted: tuple[int, str]) -> None:
 def test_it_goes_on_and_ends_well(completed, folder: Path) -> None:
     assert completed.returncode == 0, completed.stderr
     assert "Traceback" not in completed.stderr
-    log = next(folder.glob("nnUNet_results/*/nnUNetTrainerSpine__*/fold_0"))
+    log = next(folder.glob("models/documented/*/nnUNetTrainerSpine__*/fold_0"))
     epochs = [line for path in sorted(log.glob("training_log*")) for line in path.read_text().splitlines()]
     # Epoch 0 was complete when Ctrl-C came, so it stands in the first log alone.
     assert sum(bool(re.search(r"Epoch 0 *$", line)) for line in epochs) == 1
