@@ -23,6 +23,7 @@ from nnunet_spine.cases import SPLITS_FILE, read_fold
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import link_or_copy, replacing
 from nnunet_spine.manifest import MANIFEST_FILE
+from nnunet_spine.networks.fast_layers import speed_up
 from nnunet_spine.networks.unet import architecture_arguments
 from nnunet_spine.nnunet.configuration import adopt
 from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE, positive_variable, whole_variable
@@ -109,9 +110,10 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         return {**configuration_manager.network_arch_init_kwargs, **changed}
 
     def initialize(self) -> None:
-        """Seed, then set up network, optimiser and loss as nnU-Net does."""
+        """Seed, set up network, optimiser and loss as nnU-Net does, and let layers use their faster forms."""
         torch.manual_seed(self.training_seed)
         super().initialize()
+        speed_up(self.network)
 
     @property
     def training_seed(self) -> int:
