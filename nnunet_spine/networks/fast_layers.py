@@ -10,7 +10,6 @@ the plain layer's; where one bit differs, the plain layer stays.
 
 from __future__ import annotations
 
-import os
 from functools import lru_cache
 from typing import Any
 
@@ -18,9 +17,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from nnunet_spine.nnunet.environment import PLAIN_VARIABLE
-
-MAX_CHANNELS = 4
+MAX_CHANNELS = 32
 """Convolutions with more channels are left to PyTorch's own kernels."""
 
 _TAPS = [(i, j, k) for i in range(3) for j in range(3) for k in range(3)]
@@ -159,15 +156,13 @@ def speed_up(network: nn.Module) -> int:
     Parameters
     ----------
     network
-        Changed in place. With the variable NNUNET_SPINE_PLAIN set (to anything but 0) nothing is changed.
+        Changed in place.
 
     Returns
     -------
     count
         Layers that were changed.
     """
-    if os.environ.get(PLAIN_VARIABLE, "0") not in ("", "0"):
-        return 0
     changed = 0
     for module in network.modules():
         if type(module) is nn.PReLU and module.num_parameters == 1:

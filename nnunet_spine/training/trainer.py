@@ -26,7 +26,13 @@ from nnunet_spine.manifest import MANIFEST_FILE
 from nnunet_spine.networks.fast_layers import speed_up
 from nnunet_spine.networks.unet import architecture_arguments
 from nnunet_spine.nnunet.configuration import adopt
-from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE, positive_variable, whole_variable
+from nnunet_spine.nnunet.environment import (
+    EPOCHS_VARIABLE,
+    PLAIN_VARIABLE,
+    SEED_VARIABLE,
+    positive_variable,
+    whole_variable,
+)
 from nnunet_spine.protocol import PROTOCOL, Protocol
 from nnunet_spine.training.augmentation import make_transform
 from nnunet_spine.training.checkpoints import BEST, LATEST
@@ -113,7 +119,8 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         """Seed, set up network, optimiser and loss as nnU-Net does, and let layers use their faster forms."""
         torch.manual_seed(self.training_seed)
         super().initialize()
-        speed_up(self.network)
+        if not whole_variable(PLAIN_VARIABLE, 0):
+            speed_up(self.network)
 
     @property
     def training_seed(self) -> int:
@@ -122,8 +129,13 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         return int(np.random.SeedSequence([self.protocol.seed, fold + 1]).generate_state(1)[0])
 
     def configure_optimizers(self) -> tuple[Any, Any]:
-        """Adam with polynomial decay."""
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+        """Adam with polynomial decay; all weights in one call, which has the bits of one call a weight."""
+        optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=self.initial_lr,
+            weight_decay=self.weight_decay,
+            foreach=not whole_variable(PLAIN_VARIABLE, 0),
+        )
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     def _build_loss(self) -> nn.Module:
