@@ -18,8 +18,29 @@ import torch
 from nnunet_spine.preprocessing.geometry import pad_to_grid
 from nnunet_spine.training.augmentation import Transform
 
-MEMORY_BUDGET_BYTES = 4 * 2**30
-"""Cases beyond this are read again each time."""
+DEFAULT_BUDGET_MIB = 4096
+"""Memory for kept cases; cases beyond it are read again each time."""
+
+
+class MemoryBudget:
+    """Memory that several stores of cases share.
+
+    Parameters
+    ----------
+    mebibytes
+        What all of them may keep together.
+    """
+
+    def __init__(self, mebibytes: int = DEFAULT_BUDGET_MIB) -> None:
+        self.mebibytes = mebibytes
+        self._free_bytes = mebibytes * 2**20
+
+    def take(self, size: int) -> bool:
+        """Take so many bytes, or nothing where fewer are left."""
+        if size > self._free_bytes:
+            return False
+        self._free_bytes -= size
+        return True
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,28 +70,26 @@ class CaseStore:
         Voxels (slice, y, x).
     padding_value
         Intensity of the padding.
-    budget_bytes
-        Memory for kept cases.
+    budget
+        Memory for kept cases, which other stores may take from too.
     """
 
     def __init__(
-        self, dataset: Any, grid: Sequence[int], padding_value: float, budget_bytes: int = MEMORY_BUDGET_BYTES
+        self, dataset: Any, grid: Sequence[int], padding_value: float, budget: MemoryBudget | None = None
     ) -> None:
         self.identifiers: tuple[str, ...] = tuple(sorted(dataset.identifiers))
         self._dataset = dataset
         self._grid = tuple(grid)
         self._padding_value = padding_value
-        self._free_bytes = budget_bytes
+        self._budget = budget or MemoryBudget()
         self._kept: dict[str, TrainingCase] = {}
 
     def __getitem__(self, identifier: str) -> TrainingCase:
         if identifier not in self._kept:
             case = self._read(identifier)
-            size = case.image.nbytes + case.label.nbytes
-            if size > self._free_bytes:
+            if not self._budget.take(case.image.nbytes + case.label.nbytes):
                 return case
             self._kept[identifier] = case
-            self._free_bytes -= size
         return self._kept[identifier]
 
     def _read(self, identifier: str) -> TrainingCase:

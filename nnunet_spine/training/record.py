@@ -51,8 +51,8 @@ def run_values(trainer: SpineTrainer) -> dict[str, Any]:
 
 def write_record(trainer: SpineTrainer) -> None:
     """Write the manifest of a training by this package's protocol into its fold's folder."""
-    seed = {"seed": trainer.protocol.seed}
-    _write(trainer, seed, departures=departures(run_values(trainer)), protocol=trainer.protocol)
+    more = {"seed": trainer.protocol.seed, "cases_memory_mib": trainer.cases_mebibytes}
+    _write(trainer, more, departures=departures(run_values(trainer)), protocol=trainer.protocol)
 
 
 def write_nnunet_record(trainer: Any) -> None:

@@ -23,14 +23,22 @@ from nnunet_spine.cases import SPLITS_FILE, read_fold
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import link_or_copy, replacing
 from nnunet_spine.manifest import MANIFEST_FILE
+from nnunet_spine.networks.fast_layers import speed_up
 from nnunet_spine.networks.unet import architecture_arguments
 from nnunet_spine.nnunet.configuration import adopt
-from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE, positive_variable, whole_variable
+from nnunet_spine.nnunet.environment import (
+    CASES_VARIABLE,
+    EPOCHS_VARIABLE,
+    PLAIN_VARIABLE,
+    SEED_VARIABLE,
+    positive_variable,
+    whole_variable,
+)
 from nnunet_spine.protocol import PROTOCOL, Protocol
 from nnunet_spine.training.augmentation import make_transform
 from nnunet_spine.training.checkpoints import BEST, LATEST
 from nnunet_spine.training.durable import DurableTraining
-from nnunet_spine.training.loader import CaseStore, EpochLoader
+from nnunet_spine.training.loader import DEFAULT_BUDGET_MIB, CaseStore, EpochLoader, MemoryBudget
 from nnunet_spine.training.loss import SpineDiceLoss
 from nnunet_spine.training.record import planned_epochs, write_record
 from nnunet_spine.training.stopping import STOP
@@ -69,6 +77,7 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
             epochs=positive_variable(EPOCHS_VARIABLE, self.variant.epochs),
             seed=whole_variable(SEED_VARIABLE, self.variant.seed),
         )
+        self.cases_mebibytes = whole_variable(CASES_VARIABLE, DEFAULT_BUDGET_MIB)
         self.num_epochs = self.protocol.epochs
         self.initial_lr = self.protocol.initial_learning_rate
         self.weight_decay = self.protocol.weight_decay
@@ -109,9 +118,11 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         return {**configuration_manager.network_arch_init_kwargs, **changed}
 
     def initialize(self) -> None:
-        """Seed, then set up network, optimiser and loss as nnU-Net does."""
+        """Seed, set up network, optimiser and loss as nnU-Net does, and let layers use their faster forms."""
         torch.manual_seed(self.training_seed)
         super().initialize()
+        if not whole_variable(PLAIN_VARIABLE, 0):
+            speed_up(self.network)
 
     @property
     def training_seed(self) -> int:
@@ -120,8 +131,13 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         return int(np.random.SeedSequence([self.protocol.seed, fold + 1]).generate_state(1)[0])
 
     def configure_optimizers(self) -> tuple[Any, Any]:
-        """Adam with polynomial decay."""
-        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
+        """Adam with polynomial decay; all weights in one call, which has the bits of one call a weight."""
+        optimizer = torch.optim.Adam(
+            self.network.parameters(),
+            lr=self.initial_lr,
+            weight_decay=self.weight_decay,
+            foreach=not whole_variable(PLAIN_VARIABLE, 0),
+        )
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     def _build_loss(self) -> nn.Module:
@@ -151,7 +167,10 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
     def get_dataloaders(self) -> tuple[EpochLoader, EpochLoader]:
         """Loaders of training and test cases, each on the whole grid."""
         grid = self.configuration_manager.patch_size
-        training, testing = (CaseStore(d, grid, self.protocol.padding_value) for d in self.get_tr_and_val_datasets())
+        budget = MemoryBudget(self.cases_mebibytes)
+        self.print_to_log_file(f"cases are kept in memory up to {budget.mebibytes} MiB, others read in each epoch")
+        datasets = self.get_tr_and_val_datasets()
+        training, testing = (CaseStore(d, grid, self.protocol.padding_value, budget) for d in datasets)
         pinned = self.device.type == "cuda"
         loader = EpochLoader(
             training,

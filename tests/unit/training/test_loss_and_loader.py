@@ -8,7 +8,7 @@ import torch
 
 from nnunet_spine.protocol import PROTOCOL, Augmentation
 from nnunet_spine.training.augmentation import make_transform
-from nnunet_spine.training.loader import CaseStore, EpochLoader
+from nnunet_spine.training.loader import CaseStore, EpochLoader, MemoryBudget
 from nnunet_spine.training.loss import SpineDiceLoss
 
 GRID = (4, 6, 6)
@@ -104,14 +104,15 @@ def test_batches_are_padded_to_the_grid_and_outside_is_background() -> None:
 
 
 def test_cases_are_read_once_and_again_beyond_the_budget() -> None:
-    dataset = Dataset(3)
-    size = 4 * 6 * 6 * (4 + 2)
-    store = CaseStore(dataset, GRID, 0.0, budget_bytes=2 * size)
+    grid, budget = (4, 64, 256), MemoryBudget(1)  # a case takes 4 + 2 bytes a voxel: 0.375 MiB, so two are kept
+    training, testing = Dataset(2), Dataset(2)
+    stores = [CaseStore(dataset, grid, 0.0, budget) for dataset in (training, testing)]
     for _ in range(3):
-        for identifier in store.identifiers:
-            assert store[identifier].image.max() == int(identifier[1:]) + 1
-    assert dataset.reads.count("c0") == dataset.reads.count("c1") == 1
-    assert dataset.reads.count("c2") == 3
+        for store in stores:
+            for identifier in store.identifiers:
+                assert store[identifier].image.max() == int(identifier[1:]) + 1
+    assert sorted(training.reads) == ["c0", "c1"]
+    assert sorted(testing.reads) == ["c0", "c0", "c0", "c1", "c1", "c1"]
 
 
 def test_no_augmentation_is_no_transform() -> None:
