@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 DEMO_DIR ?= demo
 CASES ?= 24
 
-.PHONY: install demo test check clean
+.PHONY: install demo test soak check clean
 
 install: $(INSTALLED)
 
@@ -24,6 +24,10 @@ demo: $(INSTALLED)
 test: $(INSTALLED)
 	scripts/install_test_tools.sh
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+soak: $(INSTALLED)
+	scripts/install_test_tools.sh
+	NNUNET_SPINE_SOAK=1 $(BIN)/python -m pytest -s -k "killed_at or preempted or walltime" tests/integration/test_killed_training.py tests/cluster $(PYTEST_ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

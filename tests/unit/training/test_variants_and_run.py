@@ -164,13 +164,11 @@ def test_the_best_checkpoint_is_kept_beside_the_latest(tmp_path: Path, monkeypat
         monkeypatch.setattr("os.link", no_links)
     trainer = Scribe(tmp_path)
     for ema in (0.2, 0.5, 0.4):
-        trainer._write_checkpoints(ema, last=False)
+        trainer._write_checkpoints(ema)
     latest, best = tmp_path / "checkpoint_latest.pth", tmp_path / "checkpoint_best.pth"
     assert (latest.read_text(), best.read_text()) == ("checkpoint 3", "checkpoint 2")
-    trainer._write_checkpoints(0.3, last=True)  # nnU-Net writes checkpoint_final by itself
-    assert trainer.written == 3
-    trainer._write_checkpoints(0.6, last=True)
-    assert best.read_text() == "checkpoint 4"
+    trainer._write_checkpoints(0.6)
+    assert (latest.read_text(), best.read_text()) == ("checkpoint 4", "checkpoint 4")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint_best.pth", "checkpoint_latest.pth"]
 
 

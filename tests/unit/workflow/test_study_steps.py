@@ -138,12 +138,12 @@ def test_memory_comes_from_the_plans_with_its_reason(tmp_path: Path) -> None:
     training = steps_of(study)["train/one/0"]
     before = demand_of(training, study)
     assert before.assumed
-    assert before.memory_mb == round((1.5 + 1.3 * 8) * 1024 + 0.49)
+    assert before.memory_mb == round((2.0 + 1.3 * 8) * 1024 + 0.49)
     assert "assumed before planning: the planner's target of 8 GiB" in before.reason
     complete(study)
     after = demand_of(training, study)
     assert not after.assumed
-    assert after.memory_mb == round((1.5 + 1.3 * 4) * 1024 + 0.49)
+    assert after.memory_mb == round((2.0 + 1.3 * 4) * 1024 + 0.49)
     assert "4.0 GiB for a step of 2 x 16x320x192" in after.reason
     assert "3 epochs of 21 steps" in after.reason
 
