@@ -7,7 +7,6 @@ import copy
 import pytest
 import torch
 from torch import nn
-from torch.nn import functional
 
 from nnunet_spine.networks import fast_layers
 from nnunet_spine.networks.unet import SpineUNet, architecture_arguments
@@ -27,28 +26,14 @@ def passes(layer: nn.Module, shape: tuple[int, ...]) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("layer", [nn.Conv3d(2, 2, 3, padding=1), nn.PReLU()], ids=["convolution", "prelu"])
-def test_equal_bits(layer: nn.Module, shape: tuple[int, ...]) -> None:
+def test_equal_bits(shape: tuple[int, ...]) -> None:
     """Forward and backward pass of a changed layer are those of the plain layer."""
+    layer = nn.PReLU()
     fast = copy.deepcopy(layer)
     assert fast_layers.speed_up(fast) == 1
     assert type(fast) is not type(layer)
     for ours, plain in zip(passes(fast, shape), passes(layer, shape), strict=True):
         assert torch.equal(ours, plain)
-
-
-@pytest.mark.parametrize("shape", [(1, 2, 3, 5, 7), (1, 2, 4, 4, 4)])
-def test_unfolded_convolution_is_a_convolution(shape: tuple[int, ...]) -> None:
-    """The unfolded form, whether or not its bits agree here, is the convolution up to rounding."""
-    generator = torch.Generator().manual_seed(3)
-    drawn = [torch.randn(s, generator=generator, dtype=torch.float64) for s in (shape, (2, 2, 3, 3, 3), (2,))]
-    results = []
-    for form in (fast_layers._UnfoldedConvolution.apply, lambda v, w, b: functional.conv3d(v, w, b, padding=1)):
-        leaves = [value.clone().requires_grad_() for value in drawn]
-        output = form(*leaves)
-        results.append([output.detach(), *torch.autograd.grad(output.square().sum(), leaves)])
-    for ours, plain in zip(*results, strict=True):
-        torch.testing.assert_close(ours, plain)
 
 
 def test_differing_bits_are_noticed() -> None:
@@ -70,7 +55,7 @@ def test_state_is_that_of_the_plain_network() -> None:
     """Checkpoints of both are interchangeable."""
     network = SpineUNet(1, 2, **architecture_arguments())
     before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert fast_layers.speed_up(network) == 22  # 17 PReLU, 5 convolutions of stride 1 on 2, 16 and 32 channels
+    assert fast_layers.speed_up(network) == 17
     after = network.state_dict()
     assert list(after) == list(before)
     assert all(torch.equal(after[name], before[name]) for name in before)
