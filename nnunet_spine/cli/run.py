@@ -180,8 +180,8 @@ def _plain_changes() -> Update:
         for row in rows:
             earlier = shown.get(row.step)
             shown[row.step] = row.state
-            if row.state == earlier or (earlier is None and row.state in {State.WAITING, State.DONE}):
-                continue
+            if row.state == earlier or (earlier is None and row.state is not State.RUNNING):
+                continue  # what an earlier run left is no news
             error = f": {row.error}" if row.error else ""
             print(f"{time.monotonic() - started:7.0f} s  {row.step}  {row.state}{error}", flush=True)
 
