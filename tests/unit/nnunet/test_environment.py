@@ -71,8 +71,8 @@ def test_apply_sets_the_variables_of_this_process(tmp_path: Path, monkeypatch: p
 
 def test_the_trainers_folder_holds_one_module_for_each_public_trainer() -> None:
     names = {p.stem for p in trainers_folder().glob("*.py")} - {"__init__"}
-    assert "nnUNetTrainerSpine" in names
-    assert all(name.startswith("nnUNetTrainerSpine") for name in names)
+    assert {"nnUNetTrainerSpine", "nnUNetTrainerDurable"} <= names
+    assert all(name.startswith(("nnUNetTrainerSpine", "nnUNetTrainerDurable")) for name in names)
 
 
 @pytest.fixture
