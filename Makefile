@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DIR ?= demo
 CASES ?= 24
+# Tests side by side, a file in one process; each starts trainings of one thread and some GiB.
+TEST_PROCESSES ?= 2
 
 .PHONY: install demo test soak check clean
 
@@ -23,7 +25,7 @@ demo: $(INSTALLED)
 
 test: $(INSTALLED)
 	scripts/install_test_tools.sh
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 soak: $(INSTALLED)
 	scripts/install_test_tools.sh
