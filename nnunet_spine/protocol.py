@@ -10,7 +10,7 @@ the two together.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 
@@ -120,6 +120,20 @@ class Protocol:
 
 PROTOCOL = Protocol()
 """The protocol with all its defaults."""
+
+
+NNUNET_ITERATIONS = 250
+"""nnU-Net's iterations per epoch."""
+
+VARIANTS = {
+    "nnUNetTrainerSpine": PROTOCOL,
+    "nnUNetTrainerSpine250Iterations": replace(PROTOCOL, iterations_per_epoch=NNUNET_ITERATIONS),
+    "nnUNetTrainerSpineAugmented": replace(PROTOCOL, augmentation=Augmentation.NNUNET),
+    "nnUNetTrainerSpineRandBiasField": replace(PROTOCOL, augmentation=Augmentation.RAND_BIAS_FIELD),
+    "nnUNetTrainerSpineNoResidual": replace(PROTOCOL, residual_units=0),
+    "nnUNetTrainerSpineNoBackground": replace(PROTOCOL, loss_include_background=False),
+}
+"""Protocol of each trainer of this package by its name: the documented one, and one for each value that is varied."""
 
 
 @dataclass(frozen=True)

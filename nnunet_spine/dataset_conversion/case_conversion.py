@@ -20,10 +20,10 @@ from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Se
 from nnunet_spine.dataset_conversion.references import on_grid, read_reference
 from nnunet_spine.dataset_conversion.sources import SourceCase
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
-from nnunet_spine.dataset_conversion.worker_processes import mapping
 from nnunet_spine.errors import WorkFailed
 from nnunet_spine.images import Volume, is_volume_file, reorient, write_volume
 from nnunet_spine.progress import Progress
+from nnunet_spine.worker_processes import mapping
 
 CASES_PER_PROCESS = 2
 """Fewer are not worth a process."""

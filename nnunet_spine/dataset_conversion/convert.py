@@ -15,11 +15,14 @@ from nnunet_spine.dataset_conversion.raw_dataset import Target, check_number_is_
 from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.source_kinds import discover
 from nnunet_spine.dataset_conversion.told import nothing_usable
-from nnunet_spine.dataset_conversion.worker_processes import prepare_processes
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import sole_writer
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL
+from nnunet_spine.worker_processes import prepare_processes
+
+WORKER_IMPORTS = "nnunet_spine.dataset_conversion.case_conversion"
+"""The module whose imports the worker processes share."""
 
 
 def convert(
@@ -78,7 +81,7 @@ def convert(
     with sole_writer(target.folder):
         settle(request)
         if processes > 1:
-            prepare_processes()  # they get ready while the source is looked at
+            prepare_processes(WORKER_IMPORTS)  # they get ready while the source is looked at
         found = FoundSource.of(discover(source, processes=processes, progress=progress), selection)
         if target.folder.exists():
             return renew(request, found, run)

@@ -19,10 +19,10 @@ import pydicom
 from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from nnunet_spine.dataset_conversion.frame_headers import FRAME_KEYWORDS, frame_headers
-from nnunet_spine.dataset_conversion.worker_processes import map_with_help
 from nnunet_spine.errors import WorkFailed
 from nnunet_spine.files import is_regular_file
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.worker_processes import map_with_help
 
 # Their warnings quote values of headers, patients' names among them, and come whenever a value is first looked at.
 logging.getLogger("pydicom").setLevel(logging.CRITICAL)

@@ -36,7 +36,12 @@ class FastPReLU(nn.PReLU):
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """Apply PReLU."""
-        if _plain(values) or not _prelu_agrees(values.shape, torch.get_num_threads()):
+        if _plain(values):
+            return super().forward(values)
+        if not torch.is_grad_enabled():
+            # Each value for itself: chosen, and multiplied once, in both forms.
+            return functional.leaky_relu(values, self.weight.item())
+        if not _prelu_agrees(values.shape, torch.get_num_threads()):
             return super().forward(values)
         result: torch.Tensor = _SharedPReLU.apply(values, self.weight)
         return result
@@ -48,7 +53,6 @@ def _plain(values: torch.Tensor) -> bool:
         values.device.type != "cpu"
         or values.dtype != torch.float32
         or torch.is_autocast_enabled("cpu")
-        or not torch.is_grad_enabled()
         or torch.compiler.is_compiling()
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monai.networks.nets import UNet
@@ -76,3 +76,10 @@ def architecture_arguments(protocol: Protocol = PROTOCOL) -> dict[str, Any]:
         "norm": protocol.normalization,
         "act": protocol.activation,
     }
+
+
+def arguments_of(variant: Protocol, planned: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments that a plans file gives, with what a variant of the protocol changes."""
+    documented = architecture_arguments(PROTOCOL)
+    changed = {key: value for key, value in architecture_arguments(variant).items() if value != documented[key]}
+    return {**planned, **changed}

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +19,10 @@ from nnunet_spine.preprocessing.intensity import adjust_gamma
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.preprocessing.van_leemput import estimate_field
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.worker_processes import worker_pool
+
+WORKER_IMPORTS = ("nnunet_spine.nnunet.case_measures", "nnunetv2.preprocessing.cropping.cropping")
+"""The modules whose imports the worker processes share."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def measure_cases(
     paths = sorted((raw / "labelsTr").glob("*.nii.gz"))
     images = [raw / "imagesTr" / path.name.replace(".nii.gz", f"{CHANNEL}.nii.gz") for path in paths]
     found = []
-    with ProcessPoolExecutor(allocated_cpus(), mp_context=get_context("spawn")) as pool:
+    with worker_pool(allocated_cpus()) as pool:
         for measures in pool.map(measure_case, paths, images, [tuple(grid)] * len(paths), [settings] * len(paths)):
             found.append(measures)
             progress(len(found), len(paths))

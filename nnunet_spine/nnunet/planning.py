@@ -10,7 +10,7 @@ from typing import Any
 
 from nnunet_spine.errors import BadInput, NotFound, WorkFailed
 from nnunet_spine.files import make_folder, write_csv
-from nnunet_spine.nnunet.case_measures import ResizeCeiling, measure_cases
+from nnunet_spine.nnunet.case_measures import WORKER_IMPORTS, ResizeCeiling, measure_cases
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
 from nnunet_spine.nnunet.field_advice import CaseField, FieldAdvice, advise
 from nnunet_spine.nnunet.fold_check import check_folds
@@ -18,6 +18,7 @@ from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
 from nnunet_spine.nnunet.runtime import quiet
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.worker_processes import prepare_processes
 
 PLAIN_NNUNET_PLANS = "nnUNetPlans"
 
@@ -87,6 +88,7 @@ def plan_dataset(
     folder = make_folder(workspace.preprocessed / name)
     check_folds(raw, folder)
     workspace.apply()
+    prepare_processes(*WORKER_IMPORTS)  # they get ready while nnU-Net looks at the images
     _extract_fingerprint(name, raw)
 
     from nnunet_spine.nnunet.planner import FIELDS_KEY, SpinePlanner

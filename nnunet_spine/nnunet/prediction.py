@@ -1,18 +1,22 @@
-"""Prediction of new images with the folds of a trained model: what nnUNetv2_predict gives, in one process."""
+"""Prediction of new images with the folds of a trained model: what nnUNetv2_predict gives, a case in a process."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from concurrent.futures import as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from pathlib import Path
 
 from nnunet_spine.cases import CHANNEL, SPLITS_FILE, read_splits
-from nnunet_spine.errors import BadInput, NotFound, NotWritable
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable, WorkFailed
 from nnunet_spine.files import make_folder, read_json, replacing, sha256
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, write_manifest
 from nnunet_spine.nnunet.environment import (
     CONFIGURATION,
+    CPUS_VARIABLE,
     DEFAULT_TRAINER,
     PLANS_NAME,
     Workspace,
@@ -21,11 +25,18 @@ from nnunet_spine.nnunet.environment import (
 )
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.worker_processes import prepare_processes, worker_pool
 
 CHECKPOINT = "checkpoint_final.pth"
 FILE_ENDING = ".nii.gz"
 PROBABILITIES_ENDING = ".npz"
 CHANNEL_ENDING = f"{CHANNEL}{FILE_ENDING}"
+
+WORKER_IMPORTS = "nnunet_spine.nnunet.whole_case"
+"""The module whose imports the worker processes share."""
+
+MOST_PROCESSES = 4
+"""Cases predicted side by side on a CPU: each takes the memory of a forward pass, so more CPUs share a case."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +123,8 @@ def predict_folder(
     cases = _cases(images)
     folder = model.folder(workspace)
     used = _folds(folder, folds)
+    workspace.apply()
+    prepare_processes(WORKER_IMPORTS)  # they get ready while files are hashed
     make_folder(output)
     endings = (PROBABILITIES_ENDING, FILE_ENDING) if save_probabilities else (FILE_ENDING,)
     kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
@@ -120,8 +133,6 @@ def predict_folder(
     if kept:
         _refuse_other_model(output, checkpoints)
     if missing:
-        workspace.apply()  # before torch is imported, which choosing the device does
-        device = choose_device(device)
         parameters = {"trainer": model.trainer, "plans": model.plans_name, "configuration": model.configuration}
         # Written before the first image, so that what an interruption leaves says which model it comes from.
         manifest = make_manifest(
@@ -131,7 +142,8 @@ def predict_folder(
             departures=recorded_departures(*[folder / f"fold_{fold}" for fold in used]),
         )
         write_manifest(output, manifest)
-        _predict(folder, used, {case: cases[case] for case in missing}, output, endings, device, progress)
+        work = _Work(folder, used, device, 1, output / ".partial", save_probabilities)
+        _predict(work, {case: cases[case] for case in missing}, output, endings, progress)
     return Predicted(output, tuple(missing), kept, used)
 
 
@@ -173,35 +185,78 @@ def _folds(folder: Path, asked: Sequence[int]) -> tuple[int, ...]:
     return tuple(asked or trained)
 
 
-def _predict(
-    folder: Path,
-    folds: Sequence[int],
-    cases: dict[str, Path],
-    output: Path,
-    endings: Sequence[str],
-    device: str,
-    progress: Progress,
-) -> None:
+@dataclass(frozen=True)
+class _Work:
+    """What a worker process predicts with, and where to."""
+
+    folder: Path
+    folds: tuple[int, ...]
+    device: str
+    threads: int
+    staging: Path
+    save_probabilities: bool
+
+
+def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequence[str], progress: Progress) -> None:
+    """Predict cases in worker processes and move each result into place, the segmentation last.
+
+    On a CPU, processes that each have a case wait less than threads that share one.
+    """
+    cpus = allocated_cpus()
+    processes = min(cpus, len(cases), MOST_PROCESSES)
+    with worker_pool(1) as pool:
+        device = pool.submit(choose_device, work.device).result()
+    if device != "cpu":
+        processes = 1
+    work = replace(work, device=device, threads=max(1, cpus // processes))
+    make_folder(work.staging)
+    try:
+        with worker_pool(processes) as pool:
+            jobs = {pool.submit(_predict_case, work, case, image): case for case, image in cases.items()}
+            for number, job in enumerate(as_completed(jobs), start=1):
+                job.result()
+                for ending in endings:  # the segmentation last: it says that the case is done
+                    with replacing(output / f"{jobs[job]}{ending}") as temporary:
+                        (work.staging / f"{jobs[job]}{ending}").replace(temporary)
+                progress(number, len(cases), jobs[job])
+    except BrokenProcessPool as error:
+        raise WorkFailed(
+            "A worker process was ended from outside, most often for want of memory. The finished cases are kept: "
+            f"run the command again, with fewer CPUs (the variable {CPUS_VARIABLE}) or more memory."
+        ) from error
+    finally:
+        shutil.rmtree(work.staging, ignore_errors=True)
+
+
+def _predict_case(work: _Work, case: str, image: Path) -> None:
+    """Predict one case in a worker; the case is named where it fails."""
     import torch
+
+    torch.set_num_threads(work.threads)
+    try:
+        with quiet():
+            _predictor(work)(image, work.staging / case)
+    except NnunetSpineError as error:
+        raise type(error)(f"{case} cannot be predicted: {error}") from None
+
+
+@lru_cache(maxsize=1)
+def _predictor(work: _Work) -> Callable[[Path, Path], None]:
+    """A function that segments an image file: ours where the model and the device allow, else nnU-Net's."""
+    import torch
+
+    from nnunet_spine.nnunet.whole_case import load_model
+
+    model = load_model(work.folder, work.folds, CHECKPOINT) if work.device == "cpu" else None
+    if model is not None:
+        return partial(model.predict, save_probabilities=work.save_probabilities)
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-    torch.set_num_threads(allocated_cpus())
-    with quiet():
-        predictor = nnUNetPredictor(device=torch.device(device), allow_tqdm=False)
-        predictor.initialize_from_trained_model_folder(str(folder), tuple(folds), CHECKPOINT)
-    staging = make_folder(output / ".partial")
-    try:
-        for number, (case, image) in enumerate(cases.items(), start=1):
-            with quiet():
-                predictor.predict_from_files_sequential(
-                    [[str(image)]], [str(staging / case)], save_probabilities=PROBABILITIES_ENDING in endings
-                )
-            for ending in endings:  # the segmentation last: it says that the case is done
-                with replacing(output / f"{case}{ending}") as temporary:
-                    (staging / f"{case}{ending}").replace(temporary)
-            progress(number, len(cases), case)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+    predictor = nnUNetPredictor(device=torch.device(work.device), allow_tqdm=False)
+    predictor.initialize_from_trained_model_folder(str(work.folder), work.folds, CHECKPOINT)
+    return lambda image, output: predictor.predict_from_files_sequential(
+        [[str(image)]], [str(output)], save_probabilities=work.save_probabilities
+    )
 
 
 def out_of_fold_predictions(model: Model, workspace: Workspace) -> dict[str, Path]:

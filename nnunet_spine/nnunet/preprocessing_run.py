@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +18,13 @@ from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import Departure, departures
+from nnunet_spine.worker_processes import prepare_processes, worker_pool
 
 PARTS = (".b2nd", "_seg.b2nd", ".pkl")
 """Files of a preprocessed case; the last one is moved into place last, so a case that has it is complete."""
+
+WORKER_IMPORTS = "nnunet_spine.nnunet.preprocessor"
+"""The module whose imports the worker processes share."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ def preprocess_dataset(
             f"{plans_file} has no configuration {configuration}; it has {', '.join(configurations) or 'none'}."
         )
     workspace.apply()
+    prepare_processes(WORKER_IMPORTS)  # they get ready while files are hashed
     output = make_folder(folder / configurations[configuration]["data_identifier"])
     state_file = folder / f"{output.name}_manifest.json"
     cases = _raw_cases(workspace.raw / name)
@@ -167,7 +171,7 @@ def _run(
 ) -> None:
     staging = make_folder(output.parent / f".{output.name}.partial")
     try:
-        with ProcessPoolExecutor(min(allocated_cpus(), len(cases) or 1), mp_context=get_context("spawn")) as pool:
+        with worker_pool(min(allocated_cpus(), len(cases) or 1)) as pool:
             jobs = {
                 pool.submit(
                     _preprocess_case, plans_file, configuration, dataset_json, staging / case, image, label
@@ -185,9 +189,6 @@ def _run(
                     "A worker process was ended from outside, most often for want of memory. The finished cases are "
                     "kept: run the command again, with fewer CPUs or more memory."
                 ) from error
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
     finally:
         shutil.rmtree(staging, ignore_errors=True)
 

@@ -26,6 +26,7 @@ from nnunet_spine.nnunet.environment import (
 from nnunet_spine.nnunet.prediction import CHECKPOINT, FILE_ENDING, PROBABILITIES_ENDING, Model
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
+from nnunet_spine.protocol import VARIANTS
 from nnunet_spine.training.fold_lock import sole_trainer
 from nnunet_spine.training.stopping import STOP
 from nnunet_spine.training.tracking import check_installed
@@ -231,7 +232,7 @@ def find_trainer(name: str) -> Any:
     except RuntimeError as error:
         if "torchvision" in str(error):
             raise MissingDependency(_import_advice(error)) from error
-        ours = ", ".join(variants.VARIANTS)
+        ours = ", ".join(VARIANTS)
         raise NotFound(f"There is no trainer {name[:80]!r}. Ours are {ours}; others are nnU-Net's.") from error
 
 

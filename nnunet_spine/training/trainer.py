@@ -8,6 +8,7 @@ splits_final.json does not have is refused; and what `DurableTraining` adds.
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -24,7 +25,7 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.files import link_or_copy, replacing
 from nnunet_spine.manifest import MANIFEST_FILE
 from nnunet_spine.networks.fast_layers import speed_up
-from nnunet_spine.networks.unet import architecture_arguments
+from nnunet_spine.networks.unet import arguments_of
 from nnunet_spine.nnunet.configuration import adopt
 from nnunet_spine.nnunet.environment import (
     CASES_VARIABLE,
@@ -42,6 +43,7 @@ from nnunet_spine.training.loader import DEFAULT_BUDGET_MIB, CaseStore, EpochLoa
 from nnunet_spine.training.loss import SpineDiceLoss
 from nnunet_spine.training.record import planned_epochs, write_record
 from nnunet_spine.training.stopping import STOP
+from nnunet_spine.training.voxel_counts import voxel_counts
 
 PLOT_EVERY = 50
 """Epochs between drawings of progress.png, which takes longer than an epoch."""
@@ -113,9 +115,7 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
     @classmethod
     def network_arguments(cls, configuration_manager: Any) -> dict[str, Any]:
         """Arguments of the network: those of the plans, with what this variant changes."""
-        own = architecture_arguments(cls.variant)
-        changed = {k: v for k, v in own.items() if v != architecture_arguments(PROTOCOL)[k]}
-        return {**configuration_manager.network_arch_init_kwargs, **changed}
+        return arguments_of(cls.variant, configuration_manager.network_arch_init_kwargs)
 
     def initialize(self) -> None:
         """Seed, set up network, optimiser and loss as nnU-Net does, and let layers use their faster forms."""
@@ -207,6 +207,18 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         """Start the test cases' order, then as nnU-Net."""
         self.dataloader_val.start_epoch(self.current_epoch)
         super().on_validation_epoch_start()
+
+    def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """Loss and voxel counts of a batch of test cases: what nnU-Net's step gives, counted in less time."""
+        data, target = (batch[key].to(self.device, non_blocking=True) for key in ("data", "target"))
+        with torch.autocast("cuda") if self.device.type == "cuda" else nullcontext():
+            output = self.network(data)
+            loss = self.loss(output, target)
+        counts = voxel_counts(output, target)
+        return {
+            "loss": loss.detach().cpu().numpy(),
+            **dict(zip(("tp_hard", "fp_hard", "fn_hard"), counts, strict=True)),
+        }
 
     def on_epoch_end(self) -> None:
         """Log a line, write the checkpoint, and tell the logs."""

@@ -1,4 +1,4 @@
-"""The public trainers: one table of what each changes, and a class for each row.
+"""The public trainers: a class for each row of `protocol.VARIANTS`, and nnU-Net's own training made durable.
 
 nnU-Net finds a trainer by its class name, hence the names.
 """
@@ -6,30 +6,16 @@ nnU-Net finds a trainer by its class name, hence the names.
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any
 
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
 from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE, positive_variable, whole_variable
-from nnunet_spine.protocol import PROTOCOL, Augmentation
+from nnunet_spine.protocol import VARIANTS
 from nnunet_spine.training.durable import DurableTraining
 from nnunet_spine.training.record import write_nnunet_record
 from nnunet_spine.training.trainer import SpineTrainer
-
-NNUNET_ITERATIONS = 250
-"""nnU-Net's iterations per epoch."""
-
-VARIANTS = {
-    "nnUNetTrainerSpine": PROTOCOL,
-    "nnUNetTrainerSpine250Iterations": replace(PROTOCOL, iterations_per_epoch=NNUNET_ITERATIONS),
-    "nnUNetTrainerSpineAugmented": replace(PROTOCOL, augmentation=Augmentation.NNUNET),
-    "nnUNetTrainerSpineRandBiasField": replace(PROTOCOL, augmentation=Augmentation.RAND_BIAS_FIELD),
-    "nnUNetTrainerSpineNoResidual": replace(PROTOCOL, residual_units=0),
-    "nnUNetTrainerSpineNoBackground": replace(PROTOCOL, loss_include_background=False),
-}
-"""Protocol of each trainer by its name."""
 
 
 class nnUNetTrainerSpine(SpineTrainer):

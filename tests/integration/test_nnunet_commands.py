@@ -82,8 +82,9 @@ def test_exec_registers_planner_and_preprocessor(tiny, tmp_path: Path) -> None:
 def test_nnunet_finds_the_very_class_of_the_package(tiny, tmp_path: Path) -> None:
     code = (
         "from nnunetv2.utilities.find_objects import recursive_find_trainer_class_by_name as find\n"
+        "from nnunet_spine.protocol import VARIANTS\n"
         "from nnunet_spine.training import variants\n"
-        "for name in [*variants.VARIANTS, 'nnUNetTrainerDurable', 'nnUNetTrainerSpineDemoBaseline']:\n"
+        "for name in [*VARIANTS, 'nnUNetTrainerDurable', 'nnUNetTrainerSpineDemoBaseline']:\n"
         "    assert find(name) is getattr(variants, name), name\n"
         "print('all found')\n"
     )

@@ -10,7 +10,7 @@ import pytest
 from nnunet_spine.cases import Fold, write_splits
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
 from nnunet_spine.nnunet.environment import Workspace, trainers_folder
-from nnunet_spine.protocol import PROTOCOL, Augmentation
+from nnunet_spine.protocol import PROTOCOL, VARIANTS, Augmentation
 from nnunet_spine.training import run, variants
 from nnunet_spine.training.run import TrainingJob, find_trainer, fold_folder, is_complete, train_fold
 
@@ -25,8 +25,8 @@ CHANGES = {
 
 
 def test_each_variant_changes_one_value() -> None:
-    assert set(variants.VARIANTS) == set(CHANGES)
-    for name, protocol in variants.VARIANTS.items():
+    assert set(VARIANTS) == set(CHANGES)
+    for name, protocol in VARIANTS.items():
         changed = {
             f.name: getattr(protocol, f.name)
             for f in fields(protocol)

@@ -1,4 +1,4 @@
-"""Worker processes of the conversion: forked from one process that imported everything, and gone when it is done."""
+"""Worker processes: forked from one process that imported everything, and gone when the work is done."""
 
 from __future__ import annotations
 
@@ -14,19 +14,22 @@ from typing import Any, TypeVar
 
 import SimpleITK as sitk
 
-PRELOADED = "nnunet_spine.dataset_conversion.case_conversion"
-"""The module whose imports the worker processes share."""
-
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def prepare_processes() -> None:
+def prepare_processes(*modules: str) -> None:
     """Start the process that worker processes are forked from; it imports while the caller goes on.
 
-    All of them share what it has imported, in time and in memory.
+    All of them share what it has imported, in time and in memory. Its environment is that of now. Where it runs
+    already, nothing changes.
+
+    Parameters
+    ----------
+    modules
+        What it imports, by full names.
     """
-    get_context("forkserver").set_forkserver_preload([PRELOADED])
+    get_context("forkserver").set_forkserver_preload(list(modules))
     forkserver.ensure_running()
 
 
@@ -36,7 +39,7 @@ def mapping(processes: int) -> Iterator[Any]:
     if processes < 2:
         yield map
         return
-    with _pool(processes) as pool:
+    with worker_pool(processes) as pool:
         yield pool.map
 
 
@@ -74,7 +77,7 @@ def map_with_help(
                 except BaseException as error:  # noqa: BLE001 - raised again where the result is asked for
                     results[number].set_exception(error)
 
-    with _pool(helpers) as pool:
+    with worker_pool(helpers) as pool:
         # Starting a process waits for the one that it is forked from, hence threads.
         threads = [threading.Thread(target=help_from_the_back, args=(pool,), daemon=True) for _ in range(helpers)]
         for thread in threads:
@@ -98,8 +101,8 @@ def _work(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
 
 
 @contextmanager
-def _pool(processes: int) -> Iterator[ProcessPoolExecutor]:
-    prepare_processes()
+def worker_pool(processes: int) -> Iterator[ProcessPoolExecutor]:
+    """A pool of processes of one thread each, which begins nothing more where the block raises."""
     pool = ProcessPoolExecutor(processes, mp_context=get_context("forkserver"), initializer=_prepare_worker)
     try:
         yield pool

@@ -10,8 +10,8 @@ from math import sqrt
 import pytest
 
 from nnunet_spine.dataset_conversion.dicom_headers import FILES_PER_HELPER, read_export
-from nnunet_spine.dataset_conversion.worker_processes import map_with_help
 from nnunet_spine.phantoms.cohort import write_cohort
+from nnunet_spine.worker_processes import map_with_help
 
 
 def slow_square(number: int) -> tuple[int, int]:
