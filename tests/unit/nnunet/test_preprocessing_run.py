@@ -46,9 +46,6 @@ class Pool:
     def __exit__(self, *_error: object) -> None:
         pass
 
-    def shutdown(self, **_options: object) -> None:
-        pass
-
     def submit(self, _work, plans_file, configuration, _dataset_json, output, *_files) -> Job:
         if output.name in self.failing:
             return Job(self.failing[output.name])
@@ -61,7 +58,8 @@ class Pool:
 @pytest.fixture(autouse=True)
 def pool(monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
     Pool.failing = {}
-    monkeypatch.setattr(preprocessing_run, "ProcessPoolExecutor", Pool)
+    monkeypatch.setattr(preprocessing_run, "worker_pool", Pool)
+    monkeypatch.setattr(preprocessing_run, "prepare_processes", lambda *_: None)
     monkeypatch.setattr(preprocessing_run, "as_completed", list)
     monkeypatch.setattr("os.environ", dict(__import__("os").environ))
     return Pool
