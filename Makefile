@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEMO_DIR ?= demo
 CASES ?= 24
+BENCH_DIR ?= bench_work
 # Tests side by side, a file in one process; each starts trainings of one thread and some GiB.
 TEST_PROCESSES ?= 2
 
-.PHONY: install demo test soak check clean
+.PHONY: install demo test soak bench check clean
 
 install: $(INSTALLED)
 
@@ -30,6 +31,9 @@ test: $(INSTALLED)
 soak: $(INSTALLED)
 	scripts/install_test_tools.sh
 	NNUNET_SPINE_SOAK=1 $(BIN)/python -m pytest -s -k "killed_at or preempted or walltime" tests/integration/test_killed_training.py tests/cluster $(PYTEST_ARGS)
+
+bench: $(INSTALLED)
+	$(BIN)/python benchmarks/bench.py $(BENCH_DIR) --write $(BENCH_ARGS)
 
 check: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -3,9 +3,8 @@
     python benchmarks/evaluate.py    # 58 cases of two sizes, three alternated runs each; then 58 against 580
     python benchmarks/evaluate.py --runs 5
 
-Both judge the same files. Time is of the whole process, imports included; memory is the largest sum of the resident
-sets of a process and its children, sampled. nnU-Net runs with its default number of worker processes and with one for
-each CPU; the ratio is to the faster of the two.
+Both judge the same files; what the figures are, `measuring.Cost` tells. nnU-Net runs with its default number of worker
+processes and with one for each CPU; the ratio is to the faster of the two.
 """
 
 from __future__ import annotations
@@ -13,35 +12,20 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
+from measuring import Cost, in_turn
 
 SIZES = {"16 x 512 x 512": (16, 512, 512), "phantoms' 16 x 160 x 160": (16, 160, 160)}
 SPACING_ZYX_MM = (4.0, 0.5, 0.5)
-SAMPLED_EVERY_SECONDS = 0.01
-MIB = 2**20
 Mask = npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What a process with its children took: time that passed, time of CPUs, memory."""
-
-    seconds: float
-    cpu_seconds: float
-    peak_mib: float
 
 
 def ellipsoid(shape: tuple[int, int, int], centre_mm: Sequence[float], radii_mm: Sequence[float]) -> Mask:
@@ -98,50 +82,10 @@ def theirs(root: Path, processes: int | None) -> list[str]:
     return command if processes is None else [*command, "-np", str(processes)]
 
 
-def cost_of(command: Sequence[str]) -> Cost:
-    """Run a command to its end."""
-    environment = {**os.environ, "nnUNet_raw": ".", "nnUNet_preprocessed": ".", "nnUNet_results": "."}
-    environment.pop("nnUNet_def_n_proc", None)
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    started = time.perf_counter()
-    process = subprocess.Popen(
-        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment, text=True, start_new_session=True
-    )
-    peak = 0
-    while process.poll() is None:
-        peak = max(peak, resident_bytes(process.pid))
-        time.sleep(SAMPLED_EVERY_SECONDS)
-    seconds = time.perf_counter() - started
-    if process.returncode:
-        raise SystemExit(f"{command[:4]} ended with {process.returncode}: {process.stderr and process.stderr.read()}")
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu_seconds = used.ru_utime + used.ru_stime - before.ru_utime - before.ru_stime
-    return Cost(seconds, cpu_seconds, peak / MIB)
-
-
-def resident_bytes(session: int) -> int:
-    """Resident sets of all processes of a session; pages that they share count once for each."""
-    pages = 0
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                if os.getsid(int(entry.name)) == session:
-                    pages += int((entry / "statm").read_text(encoding="ascii").split()[1])
-            except (OSError, IndexError):  # ended meanwhile
-                continue
-    return pages * os.sysconf("SC_PAGE_SIZE")
-
-
 def medians(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cost]:
     """Median cost of each command over alternated runs."""
-    costs: dict[str, list[Cost]] = {name: [] for name in commands}
-    for _ in range(runs):
-        for name, command in commands.items():
-            costs[name].append(cost_of(command))
-    return {
-        name: Cost(*(statistics.median(getattr(c, f.name) for c in found) for f in fields(Cost)))
-        for name, found in costs.items()
-    }
+    os.environ.pop("nnUNet_def_n_proc", None)
+    return in_turn(commands, runs, environment={"nnUNet_raw": ".", "nnUNet_preprocessed": ".", "nnUNet_results": "."})
 
 
 def show(title: str, costs: Mapping[str, Cost]) -> None:

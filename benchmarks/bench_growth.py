@@ -1,0 +1,90 @@
+"""Rows memory and growth: convert, preprocess, train, predict and evaluate with 58 and with 580 small cases.
+
+Training has a row of its own with a small budget for cases in memory: it reads the others again in each epoch.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from convert_exports import Size
+from evaluate import ours as evaluate_command
+from evaluate import write_cohort
+from measuring import Cost, Row, cost_of, median
+from prepared import NO_BIAS, NUMBER, Prepared
+
+FEW, MANY = 58, 580
+SIDE, SLICES = 48, 8
+TIMED = ("convert", "preprocess", "evaluate")
+BUDGET_MIB = 4
+"""Less than the cases of either study: both read cases again."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command, and what is removed before it."""
+
+    command: list[str]
+    before: Callable[[], None]
+    environment: dict[str, str]
+
+
+def rows(prepared: Prepared, runs: int) -> list[Row]:
+    """Measure; medians of `runs` for time, as many of each number of cases, in turn."""
+    few, many = (steps_of(prepared, cases) for cases in (FEW, MANY))
+    found: list[Row] = []
+    for name in few:
+        costs: list[list[Cost]] = [[], []]
+        for _ in range(runs if name in TIMED else 1):
+            for step, results in ((few[name], costs[0]), (many[name], costs[1])):
+                step.before()
+                results.append(cost_of(step.command, step.environment, codes="01"))
+        least, most = (median(results) for results in costs)
+        figures = f"{most.peak_mib:.0f} MiB / {least.peak_mib:.0f} MiB"
+        found.append(
+            Row("memory", f"`{name}`: {MANY} cases / {FEW}", figures, most.peak_mib / least.peak_mib, "≤ 1.15")
+        )
+        if name in TIMED:
+            first, last = least.seconds / FEW, most.seconds / MANY
+            figures = f"{last * 1e3:.0f} ms / {first * 1e3:.0f} ms"
+            found.append(
+                Row("growth", f"`{name}`, time per case: {MANY} cases / {FEW}", figures, last / first, "≤ 1.1")
+            )
+    return found
+
+
+def steps_of(prepared: Prepared, cases: int) -> dict[str, Step]:
+    """The commands for so many cases."""
+    size = Size(cases, SIDE, SLICES, only_wanted=True)
+    study = prepared.study(size).trained_one()
+    anew = prepared.work / f"anew_{cases}"
+    judged = prepared.work / f"evaluate_{cases}_{SIDE}"
+    if not judged.is_dir():
+        write_cohort(judged, cases, (SLICES, SIDE, SIDE))
+    predicted = study.root / "predicted"
+    predict = study.ours("predict", NUMBER, "--plans", NO_BIAS, "--folds", "0", "--device", "cpu")
+    predict += ["--input", str(study.raw / "imagesTr"), "--output", str(predicted)]
+    results = study.root / "results_again"
+    budget = {"NNUNET_SPINE_CASES_MIB": str(BUDGET_MIB)}
+    training = {**study.environment, "nnUNet_results": str(results)}
+    return {
+        "convert": Step(study.ours("convert", study.export, "--root", anew), clear(anew), {}),
+        "preprocess": Step(
+            study.ours("preprocess", NUMBER, "--plans", NO_BIAS),
+            clear(study.preprocessed / f"{NO_BIAS}_3d_fullres"),
+            study.environment,
+        ),
+        "train": Step(study.train(0), clear(results), training),
+        f"train, {BUDGET_MIB} MiB for cases": Step(study.train(0), clear(results), {**training, **budget}),
+        "predict": Step(predict, clear(predicted), study.environment),
+        "evaluate": Step(evaluate_command(judged), clear(judged / "out"), dict(os.environ)),
+    }
+
+
+def clear(folder: Path) -> Callable[[], None]:
+    """A function that removes a folder."""
+    return lambda: shutil.rmtree(folder, ignore_errors=True)
