@@ -84,15 +84,14 @@ def read_epochs(path: Path, last: int | None = None) -> list[Epoch]:
     last
         As many of the newest ones; None for all.
     """
-    found: dict[int, Epoch] = {}
+    epochs: list[Epoch] = []
     for line in _lines(path):
-        if "event" not in line:
-            epoch = _made(Epoch, line)
-            if epoch:
-                # An epoch that was done again makes those after it void: they belong to the thread that was cut off.
-                found = {number: one for number, one in found.items() if number < epoch.epoch}
-                found[epoch.epoch] = epoch
-    epochs = [found[number] for number in sorted(found)]
+        epoch = _made(Epoch, line) if "event" not in line else None
+        if epoch:
+            # An epoch that was done again makes those after it void: they belong to the thread that was cut off.
+            while epochs and epochs[-1].epoch >= epoch.epoch:
+                epochs.pop()
+            epochs.append(epoch)
     return epochs if last is None else epochs[-last:]
 
 

@@ -38,6 +38,27 @@ def test_two_trainings_of_one_thread_share_two_cpus(local: Study) -> None:
     assert 2 <= max(running) <= cpus
 
 
+def memory_gib() -> float:
+    """Memory of this machine, or of the container that the tests run in."""
+    physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    limit = Path("/sys/fs/cgroup/memory.max")
+    allowed = limit.read_text().strip() if limit.is_file() else "max"
+    return min(physical, int(allowed) if allowed.isdecimal() else physical) / 2**30
+
+
+def test_trainings_that_do_not_fit_together_wait_for_memory(local, source: Path, tmp_path: Path) -> None:
+    study = local.untrained_copy(tmp_path, source, "documented")
+    text = study.file.read_text(encoding="utf-8").replace(f"documented: {{epochs: {EPOCHS}", "documented: {epochs: 2")
+    text = text.replace("resources:\n", f"resources:\n  train: {{cpus: 1, memory_gib: {0.6 * memory_gib():.2f}}}\n")
+    study.file.write_text(f"{text}tensorboard: on\n", encoding="utf-8")
+    done = study.run()
+    assert done.returncode == 0, f"{done.stdout}{done.stderr}{study.complaint()}"
+    first, second = sorted((study.state(f"train/documented/{fold}") for fold in (0, 1)), key=lambda s: s["started"])
+    assert first["ended"] <= second["started"]
+    folds = [path.parent.name for path in study.output.glob("models/documented/**/fold_*/tensorboard")]
+    assert sorted(folds) == ["fold_0", "fold_1"]
+
+
 def test_each_job_has_a_log_of_records(local: Study) -> None:
     log = local.output / "logs" / "train" / "documented" / "0.log"
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
