@@ -17,6 +17,7 @@ import threading
 import time
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 
 from convert_exports import Size
@@ -44,7 +45,7 @@ class Moment:
 
 
 def now() -> Moment:
-    """This moment."""
+    """What /proc tells at the moment."""
     fields = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:]))
     busy = (sum(fields[:3]) + sum(fields[5:8])) / os.sysconf("SC_CLK_TCK")
     free = next(line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable"))
@@ -93,7 +94,7 @@ def tell(output: Path, moments: list[Moment], seconds: float) -> None:
     cpus = len(os.sched_getaffinity(0))
     wall = within[-1].time - within[0].time
     share = (within[-1].busy - within[0].busy) / (cpus * wall)
-    shares = [(b.busy - a.busy) / (cpus * (b.time - a.time)) for a, b in zip(within, within[1:], strict=False)]
+    shares = [(b.busy - a.busy) / (cpus * (b.time - a.time)) for a, b in pairwise(within)]
     high = sum(s > 0.8 for s in shares) / len(shares)
     print(f"{len(states)} trainings on {cpus} CPUs: {wall:.0f} s of {seconds:.0f} s of the whole study")
     print(f"CPUs busy {share:.1%} of that time; above 80 % in {high:.1%} of its seconds")
