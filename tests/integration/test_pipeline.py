@@ -24,7 +24,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from nnunet_spine.files import read_json
 from nnunet_spine.nnunet.configuration import SETTINGS_KEY, adopt
 from nnunet_spine.nnunet.environment import Workspace
-from nnunet_spine.nnunet.prediction import Model, predict_folder
+from nnunet_spine.nnunet.prediction import Model
+from nnunet_spine.nnunet.whole_case import load_model
 from nnunet_spine.preprocessing.bias import correct_bias
 from nnunet_spine.preprocessing.intensity import adjust_gamma, scale_intensity
 from nnunet_spine.preprocessing.van_leemput import estimate_field
@@ -202,8 +203,12 @@ def test_training_validation_and_prediction_give_the_network_the_same_tensor(tin
         predictor.predict_from_files(images, outputs, num_processes_preprocessing=1)
     assert contents([tensor for _, tensor in seen]) == sorted(expected.values())
 
+    model = load_model(Model("58").folder(workspace), (0,), "checkpoint_final.pth")  # in each worker of ours
+    assert model is not None
+    (tmp_path / "own").mkdir()
     with network_inputs() as seen:
-        predict_folder(Model("58"), tiny.raw / "imagesTr", tmp_path / "own", workspace, folds=[0], device="cpu")
+        for case in CASES:
+            model.predict(image_of(tiny, case), tmp_path / "own" / case, save_probabilities=False)
     assert contents([tensor for _, tensor in seen]) == sorted(expected.values())
     for case in CASES:
         own = (tmp_path / "own" / f"{case}.nii.gz").read_bytes()
