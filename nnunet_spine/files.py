@@ -280,13 +280,21 @@ def sole_writer(folder: Path) -> Iterator[None]:
 
 def _is_mine(descriptor: int, path: Path) -> bool:
     """Whether this process got the lock, on the file that has the name."""
+    return got_lock(descriptor) and (path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino)
+
+
+def got_lock(descriptor: int) -> bool:
+    """Lock an open file for this process where no other has it; whether it has it now.
+
+    The lock ends with the descriptor, so with the process. A file system without locks is trusted.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except OSError:
         return True
-    return path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino
+    return True
 
 
 def remove_partial(path: Path) -> None:

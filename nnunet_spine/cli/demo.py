@@ -39,7 +39,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the demo; print both tables, the comparison, and where the report is."""
     from nnunet_spine.cli.run import require_done, show_run
     from nnunet_spine.workflow.demo import DemoSettings, check_settings, prepare_demo
-    from nnunet_spine.workflow.driver import require_engine
+    from nnunet_spine.workflow.engine import require_engine
     from nnunet_spine.workflow.study_file import read_study
 
     settings = DemoSettings(

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
-from importlib.util import find_spec
-from pathlib import Path
 from types import FrameType
 
-from nnunet_spine.errors import BadInput, MissingDependency, NotWritable, WorkFailed
-from nnunet_spine.files import make_folder
+from nnunet_spine.errors import BadInput, NotWritable, WorkFailed
+from nnunet_spine.files import got_lock, make_folder
 from nnunet_spine.workflow.demands import Demand, Machine, demand_of, this_machine
+from nnunet_spine.workflow.engine import engine_command, last_problem, require_engine
 from nnunet_spine.workflow.job import DRIVER_VARIABLE, GRACE_SECONDS, die_with_parent
 from nnunet_spine.workflow.slurm_queue import cancel_jobs, job_prefix
 from nnunet_spine.workflow.step_state import State, is_process, now, read_state, start_ticks
@@ -28,19 +24,10 @@ from nnunet_spine.workflow.study_settings import StudySettings
 from nnunet_spine.workflow.study_status import Row, study_status
 from nnunet_spine.workflow.study_steps import RECORDS, Step, finished, source_digest, steps_of
 
-SNAKEFILE = Path(__file__).with_name("Snakefile")
-EXECUTORS = ("local", "slurm")
-
-FIRST_MISCOUNTING, FIRST_RIGHT = (9, 10), (9, 17)
-"""Versions of Snakemake from and before which a job that is ready alone gives back more than it took (issue 3913)."""
-
 TICK_SECONDS = 0.5
 UPDATE_SECONDS = 2.0
 START_SECONDS = 20.0
 """How long a driver waits for the processes of a killed one to end."""
-
-SLURM_JOBS = 100
-"""Most jobs in the queue at once."""
 
 ROUNDS_WITHOUT_PROGRESS = 3
 """How often Snakemake is started again although no step and no epoch was finished in between."""
@@ -92,7 +79,7 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
     study
         The study.
     executor
-        One of `EXECUTORS`.
+        "local" or "slurm".
 
     Raises
     ------
@@ -111,41 +98,6 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
     if machine is not None:
         _check_size(planned, machine)
     return planned
-
-
-def require_engine(executor: str) -> None:
-    """Raise `MissingDependency` where the engine, or for "slurm" SLURM's commands, are absent or cannot be used."""
-    wanted = ["snakemake", *(["snakemake_executor_plugin_slurm"] if executor == "slurm" else [])]
-    absent = [name for name in wanted if not _is_installed(name)]
-    if absent:
-        raise MissingDependency(
-            f"{' and '.join(absent)} cannot be imported, and `run` works by it. "
-            "Install it with pip install 'nnunet_spine[cluster]', or in this project's folder pip install '.[cluster]'."
-        )
-    version = metadata.version("snakemake")
-    if executor == "local" and FIRST_MISCOUNTING <= _numbers(version) < FIRST_RIGHT:
-        raise MissingDependency(
-            f"Snakemake {version} starts more jobs than there are cores and memory (9.10 to 9.16 do). "
-            "Install another: pip install 'snakemake==9.9.0'."
-        )
-    if executor == "slurm":
-        without = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
-        if without:
-            raise MissingDependency(
-                f"There is no command {' nor '.join(without)} here. Run on a machine from which jobs are submitted, "
-                "or use --executor local."
-            )
-
-
-def _is_installed(name: str) -> bool:
-    try:
-        return find_spec(name) is not None
-    except ImportError:
-        return False
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
 def _check_size(planned: Sequence[Planned], machine: Machine) -> None:
@@ -172,7 +124,7 @@ def run_study(study: StudySettings, executor: str, *, jobs: int | None, update: 
     study
         The study.
     executor
-        One of `EXECUTORS`.
+        "local" or "slurm".
     jobs
         Most jobs at once; None for as many as the machine holds, or 100 on a cluster.
     update
@@ -203,7 +155,7 @@ def _sole_driver(study: StudySettings) -> Iterator[int]:
         raise NotWritable(f"Cannot write {path}: {error.strerror}. Choose another output.") from error
     try:
         deadline = time.monotonic() + START_SECONDS
-        while not _locked(descriptor):
+        while not got_lock(descriptor):
             holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
             pid, _, rest = holder.partition(" ")
             alive = not pid.isdecimal() or is_process(int(pid), None) or os.uname().nodename not in rest
@@ -218,16 +170,6 @@ def _sole_driver(study: StudySettings) -> Iterator[int]:
         yield descriptor
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks is trusted
-        return True
-    return True
 
 
 def _forget_outdated(study: StudySettings) -> None:
@@ -285,7 +227,7 @@ class _Run:
             stopped = any(row.state is State.STOPPED for row in rows)
             if not stopped or idle >= ROUNDS_WITHOUT_PROGRESS:
                 log = self.study.output / "logs" / "snakemake.log"
-                return Outcome(rows, problem=f"Snakemake ended with code {code}: {_last_problem(log)} See {log}.")
+                return Outcome(rows, problem=f"Snakemake ended with code {code}: {last_problem(log)} See {log}.")
 
     def _look_and_do(self) -> int:
         """Convert where the source or the settings changed, then whatever that leaves to be done."""
@@ -342,40 +284,3 @@ class _Run:
             os.killpg(process.pid, signal.SIGTERM)
         else:
             process.send_signal(signal.SIGINT)
-
-
-def engine_command(study: StudySettings, executor: str, jobs: int | None, *, only: str | None = None) -> list[str]:
-    """Snakemake's command line for a study, or for one of its steps, which is then done again.
-
-    It does what has no record: which records hold is judged before it starts.
-    """
-    command = [sys.executable, "-m", "snakemake", *([only, "--forcerun", only] if only else [])]
-    command += ["--snakefile", str(SNAKEFILE), "--directory", str(study.output)]
-    command += ["--rerun-triggers", "params", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"]
-    command += ["--scheduler", "greedy", "--config", f"study={study.file}"]
-    if executor == "local":
-        machine = this_machine()
-        command += [f"cpus={machine.cpus}", f"memory_mb={machine.memory_mb}", f"gpus={machine.gpus}"]
-        command += ["--cores", str(machine.cpus)]
-        limits = [f"mem_mb={machine.memory_mb}", f"gpu={machine.gpus}", *([f"jobs_at_once={jobs}"] if jobs else [])]
-        return [*command, "--resources", *limits]
-    slurm = study.slurm
-    command += ["--executor", "slurm", "--jobs", str(jobs or SLURM_JOBS), "--latency-wait", "60"]
-    command += ["--slurm-jobname-prefix", job_prefix(study), "--slurm-logdir", str(study.output / "logs" / "slurm")]
-    command += ["--seconds-between-status-checks", str(slurm.poll_seconds)]
-    command += ["--slurm-init-seconds-before-status-checks", str(slurm.poll_seconds)]
-    command += ["--slurm-requeue"] if slurm.requeue else ["--slurm-no-requeue"]
-    command += ["--slurm-no-account"] if slurm.account is None else []
-    return [*command, "--slurm-status-command", "sacct" if slurm.accounting else "squeue"]
-
-
-def _last_problem(log: Path) -> str:
-    """The last lines of Snakemake's log that tell of an error, in one line."""
-    try:
-        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
-    except OSError:
-        return ""
-    wanted = [line for line in lines if "rror" in line and not line.startswith("    ")]
-    wanted += [line for line in lines if line.startswith("    message: ") and not line.endswith(" None")]
-    telling = [line.strip() for line in wanted]
-    return f"{' '.join(telling[-2:])[:400]}." if telling else "it left no error."

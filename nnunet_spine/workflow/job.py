@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
 import signal
@@ -18,7 +17,7 @@ from types import FrameType
 from typing import Any
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, WorkFailed
-from nnunet_spine.files import make_folder, write_json, write_text
+from nnunet_spine.files import got_lock, make_folder, write_json, write_text
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.workflow.demands import demand_of, this_machine
 from nnunet_spine.workflow.gpus import claim_gpus
@@ -167,23 +166,13 @@ def _sole_job(path: Path, name: str) -> Iterator[None]:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         deadline = time.monotonic() + LOCK_SECONDS
-        while not _locked(descriptor):
+        while not got_lock(descriptor):
             if time.monotonic() > deadline:
                 raise WorkFailed(f"Another job is at work on {name} ({path}). Wait until it has ended, and run again.")
             time.sleep(TICK_SECONDS)
         yield
     finally:
         os.close(descriptor)
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks is trusted
-        return True
-    return True
 
 
 class Watched:

@@ -1,0 +1,94 @@
+"""The engine of a study: what it must be, how it is called, and what its log says of an error."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from nnunet_spine.errors import MissingDependency
+from nnunet_spine.workflow.demands import this_machine
+from nnunet_spine.workflow.slurm_queue import job_prefix
+from nnunet_spine.workflow.study_settings import StudySettings
+
+SNAKEFILE = Path(__file__).with_name("Snakefile")
+
+FIRST_MISCOUNTING, FIRST_RIGHT = (9, 10), (9, 17)
+"""Versions of Snakemake from and before which a job that is ready alone gives back more than it took (issue 3913)."""
+
+SLURM_JOBS = 100
+"""Most jobs in the queue at once."""
+
+
+def require_engine(executor: str) -> None:
+    """Raise `MissingDependency` where the engine, or for "slurm" SLURM's commands, are absent or cannot be used."""
+    wanted = ["snakemake", *(["snakemake_executor_plugin_slurm"] if executor == "slurm" else [])]
+    absent = [name for name in wanted if not _is_installed(name)]
+    if absent:
+        raise MissingDependency(
+            f"{' and '.join(absent)} cannot be imported, and `run` works by it. "
+            "Install it with pip install 'nnunet_spine[cluster]', or in this project's folder pip install '.[cluster]'."
+        )
+    version = metadata.version("snakemake")
+    if executor == "local" and FIRST_MISCOUNTING <= _numbers(version) < FIRST_RIGHT:
+        raise MissingDependency(
+            f"Snakemake {version} starts more jobs than there are cores and memory (9.10 to 9.16 do). "
+            "Install another: pip install 'snakemake==9.9.0'."
+        )
+    if executor == "slurm":
+        without = [name for name in ("sbatch", "squeue", "scancel") if shutil.which(name) is None]
+        if without:
+            raise MissingDependency(
+                f"There is no command {' nor '.join(without)} here. Run on a machine from which jobs are submitted, "
+                "or use --executor local."
+            )
+
+
+def _is_installed(name: str) -> bool:
+    try:
+        return find_spec(name) is not None
+    except ImportError:
+        return False
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
+
+
+def engine_command(study: StudySettings, executor: str, jobs: int | None, *, only: str | None = None) -> list[str]:
+    """Snakemake's command line for a study, or for one of its steps, which is then done again.
+
+    It does what has no record: which records hold is judged before it starts.
+    """
+    command = [sys.executable, "-m", "snakemake", *([only, "--forcerun", only] if only else [])]
+    command += ["--snakefile", str(SNAKEFILE), "--directory", str(study.output)]
+    command += ["--rerun-triggers", "params", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"]
+    command += ["--scheduler", "greedy", "--config", f"study={study.file}"]
+    if executor == "local":
+        machine = this_machine()
+        command += [f"cpus={machine.cpus}", f"memory_mb={machine.memory_mb}", f"gpus={machine.gpus}"]
+        command += ["--cores", str(machine.cpus)]
+        limits = [f"mem_mb={machine.memory_mb}", f"gpu={machine.gpus}", *([f"jobs_at_once={jobs}"] if jobs else [])]
+        return [*command, "--resources", *limits]
+    slurm = study.slurm
+    command += ["--executor", "slurm", "--jobs", str(jobs or SLURM_JOBS), "--latency-wait", "60"]
+    command += ["--slurm-jobname-prefix", job_prefix(study), "--slurm-logdir", str(study.output / "logs" / "slurm")]
+    command += ["--seconds-between-status-checks", str(slurm.poll_seconds)]
+    command += ["--slurm-init-seconds-before-status-checks", str(slurm.poll_seconds)]
+    command += ["--slurm-requeue"] if slurm.requeue else ["--slurm-no-requeue"]
+    command += ["--slurm-no-account"] if slurm.account is None else []
+    return [*command, "--slurm-status-command", "sacct" if slurm.accounting else "squeue"]
+
+
+def last_problem(log: Path) -> str:
+    """The last lines of Snakemake's log that tell of an error, in one line."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines()[-200:]
+    except OSError:
+        return ""
+    wanted = [line for line in lines if "rror" in line and not line.startswith("    ")]
+    wanted += [line for line in lines if line.startswith("    message: ") and not line.endswith(" None")]
+    telling = [line.strip() for line in wanted]
+    return f"{' '.join(telling[-2:])[:400]}." if telling else "it left no error."
