@@ -39,6 +39,13 @@ class Augmentation(StrEnum):
     RAND_BIAS_FIELD = "RandBiasField"
 
 
+class Precision(StrEnum):
+    """In what a CPU multiplies and adds in training; weights, loss and optimiser are float32 in both."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+
+
 class Criterion(StrEnum):
     """When a case, or a lesion of it, counts as detected; `evaluation.lesions` defines each exactly."""
 
@@ -95,6 +102,9 @@ class Protocol:
     loss_include_background: bool = _value(True, Origin.OURS, "MONAI's default")
     loss_batch: bool = _value(False, Origin.OURS, "MONAI's default: one Dice per case and channel, then the mean")
     loss_dtype: str = _value("float32", Origin.OURS, "sums over a whole grid overflow or round in half precision")
+    cpu_precision: Precision = _value(
+        Precision.FLOAT32, Origin.OURS, "not documented; on a GPU nnU-Net trains in float16 where that is safe"
+    )
     epochs: int = _value(400, Origin.DOCUMENTED, f"{_MODEL}: number of epochs")
     iterations_per_epoch: int | None = _value(
         None, Origin.OURS, "None: one pass over the training cases, as in MONAI, in which the authors worked"

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnunet_spine.cli.console import print_json, progress_bar
 from nnunet_spine.cli.options import add_dataset, add_device, add_json, add_model, add_root, workspace_of
+from nnunet_spine.protocol import Precision
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -23,6 +24,11 @@ def add_subparser(subparsers: Any) -> None:
     parser.add_argument("--epochs", type=int, metavar="N", help="fewer epochs than documented; recorded as a departure")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and order (default: the protocol's, 0)")
     parser.add_argument("--threads", type=int, metavar="N", help="CPU threads (default: the CPUs allotted)")
+    parser.add_argument(
+        "--precision",
+        choices=list(Precision),
+        help="bfloat16 is faster on CPUs that have it (AMX, AVX-512 BF16); recorded as a departure (default: float32)",
+    )
     parser.add_argument(
         "--save-probabilities",
         action="store_true",
@@ -51,6 +57,7 @@ def run(arguments: argparse.Namespace) -> int:
         seed=arguments.seed,
         device=arguments.device,
         threads=arguments.threads,
+        precision=arguments.precision,
         save_probabilities=arguments.save_probabilities,
         tensorboard=arguments.tensorboard,
     )

@@ -42,6 +42,7 @@ def run_values(trainer: SpineTrainer) -> dict[str, Any]:
         "epochs": trainer.num_epochs,
         "iterations_per_epoch": protocol.iterations_per_epoch,
         "augmentation": protocol.augmentation,
+        "cpu_precision": protocol.cpu_precision,
         "initial_learning_rate": trainer.initial_lr,
         "weight_decay": trainer.weight_decay,
         "test_time_mirroring": trainer.inference_allowed_mirroring_axes is not None,
@@ -51,7 +52,8 @@ def run_values(trainer: SpineTrainer) -> dict[str, Any]:
 
 def write_record(trainer: SpineTrainer) -> None:
     """Write the manifest of a training by this package's protocol into its fold's folder."""
-    more = {"seed": trainer.protocol.seed, "cases_memory_mib": trainer.cases_mebibytes}
+    more: dict[str, Any] = {"seed": trainer.protocol.seed, "cases_memory_mib": trainer.cases_mebibytes}
+    more |= {"cpu_precision": trainer.protocol.cpu_precision} if trainer.device.type == "cpu" else {}
     _write(trainer, more, departures=departures(run_values(trainer)), protocol=trainer.protocol)
 
 
@@ -83,6 +85,6 @@ def _write(trainer: Any, more: dict[str, Any], **manifest_fields: Any) -> None:
     write_json(Path(trainer.output_folder) / MANIFEST_FILE, manifest)
 
 
-def planned_epochs(manifest: Path) -> int | None:
-    """Epochs that a fold's manifest names, or None where there is none."""
-    return int(read_json(manifest)["parameters"]["epochs"]) if manifest.is_file() else None
+def recorded_parameters(manifest: Path) -> dict[str, Any]:
+    """Parameters that a fold's manifest names; none where there is none."""
+    return dict(read_json(manifest)["parameters"]) if manifest.is_file() else {}

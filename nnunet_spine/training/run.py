@@ -17,6 +17,7 @@ from nnunet_spine.nnunet.environment import (
     DEFAULT_TRAINER,
     EPOCHS_VARIABLE,
     PLANS_NAME,
+    PRECISION_VARIABLE,
     SEED_VARIABLE,
     TENSORBOARD_VARIABLE,
     Workspace,
@@ -50,6 +51,8 @@ class TrainingJob:
         See `choose_device`; "auto" takes a GPU where there is one.
     threads
         CPU threads of torch; None for the CPUs that this process may use.
+    precision
+        Of training on a CPU, by `protocol.Precision`; None for the trainer's own.
     save_probabilities
         Whether nnU-Net's CASE.npz is written beside each prediction of a test case.
     tensorboard
@@ -65,6 +68,7 @@ class TrainingJob:
     seed: int | None = None
     device: str = "auto"
     threads: int | None = None
+    precision: str | None = None
     save_probabilities: bool = False
     tensorboard: bool = False
 
@@ -135,7 +139,12 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
     workspace.apply()
     if job.tensorboard:
         check_installed()
-    variables = {EPOCHS_VARIABLE: job.epochs, SEED_VARIABLE: job.seed, TENSORBOARD_VARIABLE: job.tensorboard or None}
+    variables = {
+        EPOCHS_VARIABLE: job.epochs,
+        SEED_VARIABLE: job.seed,
+        PRECISION_VARIABLE: job.precision,
+        TENSORBOARD_VARIABLE: int(job.tensorboard) or None,
+    }
     with _variables(variables), sole_trainer(make_folder(folder)), STOP.listening():
         if not is_complete(folder, fold, with_probabilities=job.save_probabilities):  # by who held it before
             _train(job, name, progress, echo=echo)
@@ -186,12 +195,15 @@ def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: boo
     from nnunetv2.run.run_training import maybe_load_checkpoint
 
     from nnunet_spine.training.durable import DurableTraining
+    from nnunet_spine.training.trainer import SpineTrainer
 
     device = choose_device(job.device)
     torch.set_num_threads(job.threads or allocated_cpus())
     folder = Path(nnUNet_preprocessed) / dataset_name
     plans = load_json(str(folder / f"{job.plans_name}.json"))
     trainer_class = find_trainer(job.trainer)
+    if job.precision is not None and not issubclass(trainer_class, SpineTrainer):
+        raise BadInput(f"{job.trainer} has no choice of precision; only this package's trainers of the protocol do.")
     # Only this package's trainers tell their progress; of any other, nnU-Net's lines are all there is to see.
     with quiet(not echo and issubclass(trainer_class, DurableTraining)):
         trainer = trainer_class(
@@ -244,10 +256,10 @@ def _import_advice(error: Exception) -> str:
 
 
 @contextmanager
-def _variables(values: Mapping[str, int | None]) -> Iterator[None]:
+def _variables(values: Mapping[str, int | str | None]) -> Iterator[None]:
     """Set environment variables for the block, those that are not None."""
     earlier = {name: os.environ.get(name) for name in values}
-    os.environ.update({name: str(int(value)) for name, value in values.items() if value is not None})
+    os.environ.update({name: str(value) for name, value in values.items() if value is not None})
     try:
         yield
     finally:

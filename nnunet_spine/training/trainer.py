@@ -7,8 +7,10 @@ splits_final.json does not have is refused; and what `DurableTraining` adds.
 
 from __future__ import annotations
 
+import os
 import time
-from contextlib import nullcontext
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,17 +33,18 @@ from nnunet_spine.nnunet.environment import (
     CASES_VARIABLE,
     EPOCHS_VARIABLE,
     PLAIN_VARIABLE,
+    PRECISION_VARIABLE,
     SEED_VARIABLE,
     positive_variable,
     whole_variable,
 )
-from nnunet_spine.protocol import PROTOCOL, Protocol
+from nnunet_spine.protocol import PROTOCOL, Precision, Protocol
 from nnunet_spine.training.augmentation import make_transform
 from nnunet_spine.training.checkpoints import BEST, LATEST
 from nnunet_spine.training.durable import DurableTraining
 from nnunet_spine.training.loader import DEFAULT_BUDGET_MIB, CaseStore, EpochLoader, MemoryBudget
 from nnunet_spine.training.loss import SpineDiceLoss
-from nnunet_spine.training.record import planned_epochs, write_record
+from nnunet_spine.training.record import recorded_parameters, write_record
 from nnunet_spine.training.stopping import STOP
 from nnunet_spine.training.voxel_counts import voxel_counts
 
@@ -78,6 +81,7 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
             self.variant,
             epochs=positive_variable(EPOCHS_VARIABLE, self.variant.epochs),
             seed=whole_variable(SEED_VARIABLE, self.variant.seed),
+            cpu_precision=self._precision(),
         )
         self.cases_mebibytes = whole_variable(CASES_VARIABLE, DEFAULT_BUDGET_MIB)
         self.num_epochs = self.protocol.epochs
@@ -86,6 +90,18 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         self.enable_deep_supervision = False
         self.save_every = 1
         self._best_ema: float | None = None
+
+    def _precision(self) -> Precision:
+        """What is asked for; on a GPU nothing but the protocol's value is, since nnU-Net decides there."""
+        asked = os.environ.get(PRECISION_VARIABLE) or self.variant.cpu_precision
+        if asked not in list(Precision):
+            raise BadInput(f"The precision is {asked[:40]!r}; expected {' or '.join(Precision)}.")
+        if asked != self.variant.cpu_precision and self.device.type != "cpu":
+            raise BadInput(
+                f"The precision {asked} is for training on a CPU, and the device is {self.device.type}. Leave it out: "
+                "on a GPU nnU-Net trains in mixed precision."
+            )
+        return Precision(asked)
 
     @classmethod
     def build_network_architecture(
@@ -189,14 +205,25 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
 
     def on_train_start(self) -> None:
         """Refuse to mix two schedules, set everything up, and record what this training is."""
-        earlier = planned_epochs(self.fold_folder / MANIFEST_FILE)
-        if self.current_epoch > 0 and earlier not in (None, self.num_epochs):
-            raise BadInput(
-                f"{self.output_folder} holds a training of {earlier} epochs, and {self.num_epochs} are asked for now. "
-                f"Its learning rates belong to the other schedule. Ask for {earlier} epochs, or remove the folder."
-            )
+        if self.current_epoch > 0:
+            self._refuse_another(recorded_parameters(self.fold_folder / MANIFEST_FILE))
         super().on_train_start()
         write_record(self)
+
+    def _refuse_another(self, earlier: Mapping[str, Any]) -> None:
+        """Refuse to go on with what was begun otherwise."""
+        epochs = earlier.get("epochs", self.num_epochs)
+        if epochs != self.num_epochs:
+            raise BadInput(
+                f"{self.output_folder} holds a training of {epochs} epochs, and {self.num_epochs} are asked for now. "
+                f"Its learning rates belong to the other schedule. Ask for {epochs} epochs, or remove the folder."
+            )
+        precision = earlier.get("cpu_precision", self.protocol.cpu_precision)
+        if precision != self.protocol.cpu_precision:
+            raise BadInput(
+                f"{self.output_folder} holds a training in {precision}, and {self.protocol.cpu_precision} is asked for "
+                f"now. Ask for {precision}, or remove the folder."
+            )
 
     def on_train_epoch_start(self) -> None:
         """Start the epoch's order, then as nnU-Net."""
@@ -208,10 +235,24 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         self.dataloader_val.start_epoch(self.current_epoch)
         super().on_validation_epoch_start()
 
+    def _reduced_precision(self) -> AbstractContextManager[Any]:
+        """Where forward passes of an epoch are in less than float32; the prediction of test cases never is on a CPU."""
+        if self.device.type == "cuda":
+            return torch.autocast("cuda")
+        if self.protocol.cpu_precision is Precision.BFLOAT16:
+            return torch.autocast("cpu", torch.bfloat16)
+        return nullcontext()
+
+    def train_step(self, batch: dict[str, Any]) -> dict[str, Any]:
+        """nnU-Net's step, in the precision asked for."""
+        with self._reduced_precision():
+            step: dict[str, Any] = super().train_step(batch)
+        return step
+
     def validation_step(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Loss and voxel counts of a batch of test cases: what nnU-Net's step gives, counted in less time."""
         data, target = (batch[key].to(self.device, non_blocking=True) for key in ("data", "target"))
-        with torch.autocast("cuda") if self.device.type == "cuda" else nullcontext():
+        with self._reduced_precision():
             output = self.network(data)
             loss = self.loss(output, target)
         counts = voxel_counts(output, target)

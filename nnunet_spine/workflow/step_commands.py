@@ -104,6 +104,7 @@ def _train(step: Step, study: StudySettings, _cpus: int) -> list[str]:
     model = step.model
     options = ["--trainer", model.trainer, "--plans", model.plans.name]
     options += ["--epochs", str(model.epochs)] if model.epochs is not None else []
+    options += ["--precision", model.precision] if model.precision is not None else []
     options += ["--seed", str(model.seed), "--threads", str(study.threads), "--device", study.device]
     return ["train", study.dataset_name(), str(step.fold), *options]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from nnunet_spine.errors import BadInput
 from nnunet_spine.nnunet.environment import DEFAULT_TRAINER, PLANS_NAME
 from nnunet_spine.nnunet.runtime import DEVICES
-from nnunet_spine.protocol import PROTOCOL, BiasMethod
+from nnunet_spine.protocol import PROTOCOL, BiasMethod, Precision
 from nnunet_spine.workflow.study_settings import (
     NNUNET_PLANS,
     STEP_KINDS,
@@ -37,7 +37,7 @@ KEYS = (
     "slurm",
     "notes",
 )
-MODEL_KEYS = ("trainer", "plans", "bias", "gamma", "memory_gib", "epochs", "seed", "method")
+MODEL_KEYS = ("trainer", "plans", "bias", "gamma", "memory_gib", "epochs", "seed", "precision", "method")
 RESOURCE_KEYS = ("cpus", "gpus", "memory_gib", "hours", "partition")
 SLURM_KEYS = (
     "partition",
@@ -142,6 +142,7 @@ def _model(label: str, entry: Entry, seed: int) -> ModelSettings:
         plans=_plans(entries),
         epochs=optional(entries, "epochs", lambda e: e.integer(1), None),
         seed=optional(entries, "seed", lambda e: e.integer(0), seed),
+        precision=optional(entries, "precision", lambda e: e.choice(list(Precision)), None),
         method=optional(entries, "method", Entry.text, None),
         line=entry.line,
     )

@@ -55,6 +55,8 @@ class ModelSettings:
         None for the trainer's own.
     seed
         Seed of weights and order.
+    precision
+        Of training on a CPU; None for the trainer's own.
     method
         Models of one method are seeds of it, or None.
     line
@@ -66,6 +68,7 @@ class ModelSettings:
     plans: PlanSettings = PlanSettings()
     epochs: int | None = None
     seed: int = PROTOCOL.seed
+    precision: str | None = None
     method: str | None = None
     line: int = 0
 

@@ -103,6 +103,7 @@ def _conversion(study: StudySettings) -> dict[str, Any]:
 
 def _training(study: StudySettings, model: ModelSettings, fold: int) -> Step:
     settings = {"trainer": model.trainer, "epochs": model.epochs, "seed": model.seed, "threads": study.threads}
+    settings |= {"precision": model.precision} if model.precision else {}
     needs = (f"preprocess/{model.plans.name}",)
     return Step(f"train/{model.label}/{fold}", "train", needs, (), settings, model, model.plans, fold)
 

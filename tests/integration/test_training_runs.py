@@ -12,9 +12,11 @@ import torch
 
 from nnunet_spine.errors import BadInput, NotFound, WorkFailed
 from nnunet_spine.evaluation.probabilities import read_tumor_probability
+from nnunet_spine.files import read_json
 from nnunet_spine.images import read_volume
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.prediction import Model, predict_folder
+from nnunet_spine.training.epoch_log import read_epochs
 from nnunet_spine.training.run import TrainingJob, train_fold
 
 JOB = TrainingJob("58", 0, epochs=2, device="cpu", threads=1)
@@ -173,3 +175,32 @@ def test_plain_layers_end_with_the_same_weights(
     assert_same_weights(undisturbed, plain)
     for path in sorted((plain / "validation").glob("*.nii.gz")):
         assert path.read_bytes() == (undisturbed / "validation" / path.name).read_bytes()
+
+
+def losses(folder: Path) -> list[float]:
+    return [epoch.train_loss or 0.0 for epoch in read_epochs(folder)]
+
+
+def test_bfloat16_is_asked_for_named_and_never_mixed_with_float32(tiny, undisturbed: Path, tmp_path: Path) -> None:
+    def interrupt(done: int, total: int, what: str = "") -> None:
+        raise KeyboardInterrupt
+
+    workspace, job = elsewhere(tiny, tmp_path), replace(JOB, precision="bfloat16")
+    with pytest.raises(KeyboardInterrupt):
+        train_fold(job, workspace, progress=interrupt)
+    with pytest.raises(BadInput, match=r"a training in bfloat16, and float32 is asked for now"):
+        train_fold(JOB, workspace)
+    folder = train_fold(job, workspace).folder
+    first, second = weights(undisturbed), weights(folder)
+    assert {tensor.dtype for tensor in second.values()} == {torch.float32}
+    assert not all(torch.equal(first[name], second[name]) for name in first)
+    assert losses(folder) == pytest.approx(losses(undisturbed), abs=0.02)
+    departures = read_json(folder / "manifest.json")["departures"]
+    assert [d["run"] for d in departures if d["name"] == "cpu_precision"] == ["bfloat16"]
+    assert not [d for d in read_json(undisturbed / "manifest.json")["departures"] if d["name"] == "cpu_precision"]
+
+
+@pytest.mark.parametrize(("trainer", "precision"), [("nnUNetTrainerDurable", "bfloat16"), (JOB.trainer, "float8")])
+def test_a_precision_that_cannot_be_is_refused(tiny, tmp_path: Path, trainer: str, precision: str) -> None:
+    with pytest.raises(BadInput, match="precision"):
+        train_fold(replace(JOB, trainer=trainer, precision=precision), elsewhere(tiny, tmp_path))
