@@ -204,3 +204,14 @@ def test_bfloat16_is_asked_for_named_and_never_mixed_with_float32(tiny, undistur
 def test_a_precision_that_cannot_be_is_refused(tiny, tmp_path: Path, trainer: str, precision: str) -> None:
     with pytest.raises(BadInput, match="precision"):
         train_fold(replace(JOB, trainer=trainer, precision=precision), elsewhere(tiny, tmp_path))
+
+
+def test_several_gpus_are_refused_in_plain_words(tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a process of `nnUNetv2_train -num_gpus 2`: nnU-Net has joined a process group by then."""
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'group'}", rank=0, world_size=1)
+    try:
+        monkeypatch.setattr(torch.cuda, "set_device", lambda *_: None)
+        with pytest.raises(BadInput, match="one GPU.*Leave `-num_gpus` out"):
+            train_fold(JOB, elsewhere(tiny, tmp_path))
+    finally:
+        torch.distributed.destroy_process_group()
