@@ -17,7 +17,9 @@ import numpy as np
 import SimpleITK as sitk
 
 CASES = 6
-EPOCHS = 30
+EPOCHS = 120 if os.environ.get("NNUNET_SPINE_SOAK") else 30
+"""More where a training is to be stopped several times."""
+
 MODELS = ("documented", "no-bias")
 
 STUDY = """\

@@ -70,6 +70,19 @@ def running(slurm: Slurm) -> list[str]:
     return [job["job"] for job in slurm.jobs() if job["state"] == "RUNNING" and job["partition"] == "low"]
 
 
+def wait_for_more_attempts(
+    study: Study, slurm: Slurm, process: subprocess.Popen[str], model: str, began: int, seconds: float = 180
+) -> None:
+    """Wait until more attempts at a model's trainings than `began` have begun."""
+
+    def is_another() -> bool:
+        assert process.poll() is None, f"the study ended after {began} attempts"
+        start_what_waits(slurm)
+        return attempts(study, model) > began
+
+    wait_for(is_another, "a new attempt", seconds)
+
+
 def start_what_waits(slurm: Slurm) -> None:
     """Shorten SLURM's delay of two minutes before a requeued job may start, and give it time again."""
     for job in slurm.jobs():
@@ -101,7 +114,7 @@ def test_preempted_trainings_complete_by_themselves(local: Study, slurm: Slurm, 
         higher = slurm.run("sbatch", "--parsable", "-p", "high", "-c", "2", "--output=/dev/null", "--wrap", "sleep 2")
         number = higher.stdout.strip()
         wait_for(lambda job=number: job not in {j["job"] for j in slurm.jobs()}, "the higher job to end", 120)
-        wait_for(lambda was=began: start_what_waits(slurm) or attempts(study, "documented") > was, "a new attempt", 120)
+        wait_for_more_attempts(study, slurm, process, "documented", began)
     finish(study, slurm, process)
     assert attempts(study, "documented") >= 2 + ROUNDS
     assert_same_weights(study.output, local.output, "documented")
@@ -118,7 +131,7 @@ def test_a_walltime_shorter_than_the_training_takes_several_allocations(
         began = attempts(study, "no-bias")
         for job in running(slurm):
             slurm.run("scontrol", "update", f"jobid={job}", "TimeLimit=1", check=False)
-        wait_for(lambda was=began: start_what_waits(slurm) or attempts(study, "no-bias") > was, "a new attempt", 180)
+        wait_for_more_attempts(study, slurm, process, "no-bias", began)
     finish(study, slurm, process)
     logs = "".join(p.read_text(encoding="utf-8") for p in (study.output / "logs" / "train" / "no-bias").glob("*.log"))
     assert logs.count("stopping because of the end of its allocation") >= ROUNDS
