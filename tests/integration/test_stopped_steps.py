@@ -8,6 +8,7 @@ import signal
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from training_processes import COMMAND, environment, fold_folder, run, started, train_arguments, wait_until
 
@@ -60,12 +61,17 @@ def trained(tiny, tmp_path_factory) -> Path:
     return results
 
 
-def test_prediction_that_is_stopped_goes_on_with_equal_bytes(tiny, trained: Path, tmp_path: Path) -> None:
-    images = tmp_path / "images"
-    images.mkdir()
+def many_images(tiny, folder: Path) -> Path:
+    """32 images to predict."""
+    folder.mkdir()
     for number in range(4):
         for image in sorted((tiny.raw / "imagesTr").glob("*.nii.gz")):
-            shutil.copyfile(image, images / f"n{number}_{image.name}")
+            shutil.copyfile(image, folder / f"n{number}_{image.name}")
+    return folder
+
+
+def test_prediction_that_is_stopped_goes_on_with_equal_bytes(tiny, trained: Path, tmp_path: Path) -> None:
+    images = many_images(tiny, tmp_path / "images")
     variables = environment(tiny, trained, **ONE_CPU)
     arguments = [*COMMAND, "predict", "58", "--input", str(images), "--device", "cpu", "--output"]
     stop([*arguments, str(tmp_path / "stopped")], variables, tmp_path / "stopped", ".nii.gz")
@@ -78,3 +84,23 @@ def test_prediction_that_is_stopped_goes_on_with_equal_bytes(tiny, trained: Path
     assert len(whole) == 32
     assert contents(tmp_path / "stopped", ".nii.gz") == whole
     assert made.items() <= whole.items()
+
+
+def test_a_killed_worker_of_a_prediction_is_told_and_the_finished_cases_are_kept(tiny, trained: Path, tmp_path) -> None:
+    images = many_images(tiny, tmp_path / "images")
+    output = tmp_path / "out"
+    variables = environment(tiny, trained, **ONE_CPU)
+    arguments = [*COMMAND, "predict", "58", "--input", str(images), "--device", "cpu", "--output", str(output)]
+    with started(arguments, variables) as process:
+        wait_until(lambda: list(output.glob("*.nii.gz")), process)
+        # Below the command is the process that workers are forked from, and below that the one that predicts.
+        workers = [child for child in psutil.Process(process.pid).children(recursive=True) if not child.children()]
+        for worker in workers:
+            if "resource_tracker" not in " ".join(worker.cmdline()):
+                worker.kill()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "A worker process was ended from outside" in errors
+    assert "Traceback" not in errors
+    assert not (output / ".partial").exists()
+    assert 1 <= len(list(output.glob("*.nii.gz"))) < 32
