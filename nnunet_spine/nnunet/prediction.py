@@ -36,7 +36,7 @@ WORKER_IMPORTS = "nnunet_spine.nnunet.whole_case"
 """The module whose imports the worker processes share."""
 
 MOST_PROCESSES = 4
-"""Cases predicted side by side on a CPU: each takes the memory of a forward pass, so more CPUs share a case."""
+"""Cases predicted side by side on a CPU: each takes the memory of a forward pass."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ def predict_folder(
             departures=recorded_departures(*[folder / f"fold_{fold}" for fold in used]),
         )
         write_manifest(output, manifest)
-        work = _Work(folder, used, device, 1, output / ".partial", save_probabilities)
+        work = _Work(folder, used, device, allocated_cpus(), output / ".partial", save_probabilities)
         _predict(work, {case: cases[case] for case in missing}, output, endings, progress)
     return Predicted(output, tuple(missing), kept, used)
 
@@ -200,15 +200,15 @@ class _Work:
 def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequence[str], progress: Progress) -> None:
     """Predict cases in worker processes and move each result into place, the segmentation last.
 
-    On a CPU, processes that each have a case wait less than threads that share one.
+    On a CPU several processes, each with a case, wait less than one. Each has all the threads: sums are split among
+    threads, and with another number of them than nnU-Net's a voxel here and there would be another class.
     """
-    cpus = allocated_cpus()
-    processes = min(cpus, len(cases), MOST_PROCESSES)
+    processes = min(allocated_cpus(), len(cases), MOST_PROCESSES)
     with worker_pool(1) as pool:
         device = pool.submit(choose_device, work.device).result()
     if device != "cpu":
         processes = 1
-    work = replace(work, device=device, threads=max(1, cpus // processes))
+    work = replace(work, device=device)
     make_folder(work.staging)
     try:
         with worker_pool(processes) as pool:
