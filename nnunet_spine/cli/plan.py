@@ -80,9 +80,9 @@ def _shown(key: str, value: Any) -> str | None:
 
 
 def _show(planned: Planned, dataset: str) -> None:
-    from nnunet_spine.nnunet.configuration import SETTINGS_KEY
     from nnunet_spine.nnunet.environment import CONFIGURATION, plans_option
     from nnunet_spine.nnunet.planner import DEPARTURES_KEY, REASONS_KEY
+    from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY
     from nnunet_spine.protocol import BiasMethod
 
     configuration = planned.plans["configurations"][CONFIGURATION]

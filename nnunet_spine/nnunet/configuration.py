@@ -6,9 +6,6 @@ from typing import Any
 
 from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager
 
-SETTINGS_KEY = "spine_preprocessing"
-"""Key in a plans file's configuration that holds the intensity settings."""
-
 PREPROCESSOR_NAME = "SpinePreprocessor"
 
 

@@ -15,11 +15,11 @@ from nnunet_spine.cases import SPLITS_FILE, read_splits
 from nnunet_spine.files import write_json
 from nnunet_spine.networks.memory import training_bytes
 from nnunet_spine.networks.unet import NETWORK_CLASS, architecture_arguments
-from nnunet_spine.nnunet.configuration import PREPROCESSOR_NAME, SETTINGS_KEY
+from nnunet_spine.nnunet.configuration import PREPROCESSOR_NAME
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME
 from nnunet_spine.nnunet.field_choice import FieldChoice, choose_field_settings
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB, Derived, derive
-from nnunet_spine.preprocessing.pipeline import IntensitySettings
+from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings
 from nnunet_spine.protocol import PROTOCOL, Protocol, departures
 
 REASONS_KEY = "spine_reasons"

@@ -15,7 +15,7 @@ from nnunet_spine.files import make_folder, read_json, replacing, sha256, write_
 from nnunet_spine.images import check_complete
 from nnunet_spine.manifest import make_manifest
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
-from nnunet_spine.preprocessing.pipeline import IntensitySettings
+from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import Departure, departures
 from nnunet_spine.worker_processes import prepare_processes, worker_pool
@@ -106,8 +106,6 @@ def preprocess_dataset(
 
 def _departures(configuration: dict[str, Any]) -> list[Departure]:
     """What the intensity settings of a configuration differ in from the protocol; nothing where it has none of ours."""
-    from nnunet_spine.nnunet.configuration import SETTINGS_KEY
-
     if SETTINGS_KEY not in configuration:
         return []
     return departures(IntensitySettings.from_json(configuration[SETTINGS_KEY]).protocol_values())

@@ -17,9 +17,8 @@ from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
 from nnunet_spine.errors import BadInput, GeometryMismatch
-from nnunet_spine.nnunet.configuration import SETTINGS_KEY
 from nnunet_spine.preprocessing.geometry import fitted_shape
-from nnunet_spine.preprocessing.pipeline import IntensitySettings, normalise
+from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings, normalise
 
 Array = npt.NDArray[Any]
 

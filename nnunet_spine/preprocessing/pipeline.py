@@ -13,6 +13,9 @@ from nnunet_spine.preprocessing.field_settings import DEFAULT_FIELD, FieldSettin
 from nnunet_spine.preprocessing.intensity import FloatArray, adjust_gamma, check_gamma, scale_intensity
 from nnunet_spine.protocol import PROTOCOL, BiasMethod
 
+SETTINGS_KEY = "spine_preprocessing"
+"""Key in a plans file's configuration that holds the intensity settings."""
+
 
 @dataclass(frozen=True)
 class IntensitySettings:

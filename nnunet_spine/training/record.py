@@ -10,8 +10,7 @@ import torch
 from nnunet_spine.cases import SPLITS_FILE
 from nnunet_spine.files import read_json, sha256, write_json
 from nnunet_spine.manifest import FOLLOWS_PROTOCOL, MANIFEST_FILE, make_manifest
-from nnunet_spine.nnunet.configuration import SETTINGS_KEY
-from nnunet_spine.preprocessing.pipeline import IntensitySettings
+from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings
 from nnunet_spine.protocol import departures
 
 if TYPE_CHECKING:

@@ -22,12 +22,13 @@ from nnunetv2.training.dataloading.nnunet_dataset import nnUNetDatasetBlosc2
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from nnunet_spine.files import read_json
-from nnunet_spine.nnunet.configuration import SETTINGS_KEY, adopt
+from nnunet_spine.nnunet.configuration import adopt
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.prediction import Model
 from nnunet_spine.nnunet.whole_case import load_model
 from nnunet_spine.preprocessing.bias import correct_bias
 from nnunet_spine.preprocessing.intensity import adjust_gamma, scale_intensity
+from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY
 from nnunet_spine.preprocessing.van_leemput import estimate_field
 from nnunet_spine.protocol import BiasMethod
 from nnunet_spine.training.run import TrainingJob, train_fold

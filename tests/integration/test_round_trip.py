@@ -14,7 +14,8 @@ from torch import nn
 
 from nnunet_spine.files import read_json
 from nnunet_spine.images import Geometry, Volume, read_volume, write_volume
-from nnunet_spine.nnunet.configuration import SETTINGS_KEY, adopt
+from nnunet_spine.nnunet.configuration import adopt
+from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY
 
 DIRECTION = (0.0, 0.0, 1.0, 1.0, 0.0, 0.0, 0.0, -1.0, 0.0)
 
