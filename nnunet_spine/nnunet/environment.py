@@ -20,9 +20,6 @@ TENSORBOARD_VARIABLE = "NNUNET_SPINE_TENSORBOARD"
 CASES_VARIABLE = "NNUNET_SPINE_CASES_MIB"
 """Memory for the cases of a training, training and test cases together."""
 
-PLAIN_VARIABLE = "NNUNET_SPINE_PLAIN"
-"""Keeps PyTorch's plain layers where this package has faster ones of equal bits."""
-
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where a container's CPU quota stands (cgroup v2)."""
 

@@ -20,7 +20,6 @@ from torch import nn
 
 from nnunet_spine.errors import WorkFailed
 from nnunet_spine.files import read_json
-from nnunet_spine.networks.fast_layers import speed_up
 from nnunet_spine.networks.unet import NETWORK_CLASS, SpineUNet, arguments_of
 from nnunet_spine.nnunet.configuration import PREPROCESSOR_NAME, adopt
 from nnunet_spine.protocol import VARIANTS
@@ -134,6 +133,5 @@ def load_model(folder: Path, folds: tuple[int, ...], checkpoint: str) -> WholeCa
     for content in saved:
         network = SpineUNet(len(dataset_json["channel_names"]), classes, **arguments)
         network.load_state_dict(content["network_weights"])
-        speed_up(network)
         networks.append(network.eval())
     return WholeCaseModel(plans, configuration, dataset_json, tuple(networks))

@@ -26,13 +26,11 @@ from nnunet_spine.cases import SPLITS_FILE, read_fold
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import link_or_copy, replacing
 from nnunet_spine.manifest import MANIFEST_FILE
-from nnunet_spine.networks.fast_layers import speed_up
 from nnunet_spine.networks.unet import arguments_of
 from nnunet_spine.nnunet.configuration import adopt
 from nnunet_spine.nnunet.environment import (
     CASES_VARIABLE,
     EPOCHS_VARIABLE,
-    PLAIN_VARIABLE,
     PRECISION_VARIABLE,
     SEED_VARIABLE,
     positive_variable,
@@ -134,11 +132,9 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         return arguments_of(cls.variant, configuration_manager.network_arch_init_kwargs)
 
     def initialize(self) -> None:
-        """Seed, set up network, optimiser and loss as nnU-Net does, and let layers use their faster forms."""
+        """Seed, then set up network, optimiser and loss as nnU-Net does."""
         torch.manual_seed(self.training_seed)
         super().initialize()
-        if not whole_variable(PLAIN_VARIABLE, 0):
-            speed_up(self.network)
 
     @property
     def training_seed(self) -> int:
@@ -147,13 +143,8 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         return int(np.random.SeedSequence([self.protocol.seed, fold + 1]).generate_state(1)[0])
 
     def configure_optimizers(self) -> tuple[Any, Any]:
-        """Adam with polynomial decay; all weights in one call, which has the bits of one call a weight."""
-        optimizer = torch.optim.Adam(
-            self.network.parameters(),
-            lr=self.initial_lr,
-            weight_decay=self.weight_decay,
-            foreach=not whole_variable(PLAIN_VARIABLE, 0),
-        )
+        """Adam with polynomial decay."""
+        optimizer = torch.optim.Adam(self.network.parameters(), lr=self.initial_lr, weight_decay=self.weight_decay)
         return optimizer, PolyLRScheduler(optimizer, self.initial_lr, self.num_epochs)
 
     def _build_loss(self) -> nn.Module:

@@ -167,16 +167,6 @@ def test_prediction_saves_probabilities_on_request_also_later(tiny, undisturbed:
     assert (len(kept.done), len(kept.kept)) == (0, 2)
 
 
-def test_plain_layers_end_with_the_same_weights(
-    tiny, undisturbed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NNUNET_SPINE_PLAIN", "1")
-    plain = train_fold(JOB, elsewhere(tiny, tmp_path)).folder
-    assert_same_weights(undisturbed, plain)
-    for path in sorted((plain / "validation").glob("*.nii.gz")):
-        assert path.read_bytes() == (undisturbed / "validation" / path.name).read_bytes()
-
-
 def losses(folder: Path) -> list[float]:
     return [epoch.train_loss or 0.0 for epoch in read_epochs(folder)]
 
