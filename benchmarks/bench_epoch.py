@@ -44,6 +44,9 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
         figures = f"{seconds['train']:.2f} s / {plain:.2f} s"
         name = f"forward, backward and step / the same with plain eager float32 MONAI: {told}"
         found.append(Row("compute", name, figures, seconds["train"] / plain, "≤ 0.75"))
+        figures = f"{seconds['bfloat16']:.2f} s / {plain:.2f} s"
+        name = f"the same in `--precision bfloat16` / with plain eager float32 MONAI: {told}"
+        found.append(Row("compute", name, figures, seconds["bfloat16"] / plain, "≤ 0.75"))
     return found
 
 
@@ -124,26 +127,31 @@ def medians(folder: Path, plans_name: str, runs: int) -> dict[str, float]:
     plans["continue_training"] = False
     trainer = nnUNetTrainerSpine(plans, "3d_fullres", 0, dataset, torch.device("cpu"))
     trainer.on_train_start()
-    own = (copy.deepcopy(trainer.network), trainer.loss)
-    own_optimizer, _ = trainer.configure_optimizers()
-    own_optimizer = type(own_optimizer)(
-        own[0].parameters(), **{k: own_optimizer.defaults[k] for k in ("lr", "foreach")}
+    own, reduced = (copy.deepcopy(trainer.network) for _ in range(2))
+    chosen, loss = trainer.optimizer, trainer.loss
+    own_optimizer, reduced_optimizer = (
+        type(chosen)(network.parameters(), lr=chosen.defaults["lr"]) for network in (own, reduced)
     )
     plain = SpineUNet(1, 2, **architecture_arguments())
     plain_optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
+
+    def reduced_steps(batches: list[dict[str, Any]]) -> None:
+        with torch.autocast("cpu", torch.bfloat16):
+            train_steps(reduced, reduced_optimizer, loss, batches)
 
     def drawn(loader: Any, number: int) -> list[dict[str, Any]]:
         loader.start_epoch(number)
         return [next(loader) for _ in range(len(loader))]
 
-    times: dict[str, list[float]] = {"epoch": [], "train": [], "test": [], "plain": []}
+    times: dict[str, list[float]] = {"epoch": [], "train": [], "test": [], "plain": [], "bfloat16": []}
     for run in range(runs + 1):
         batches, tests = drawn(trainer.dataloader_train, run), drawn(trainer.dataloader_val, run)
         jobs = {
             "epoch": lambda: epoch(trainer),
-            "train": lambda: train_steps(own[0], own_optimizer, own[1], batches),  # noqa: B023 - run in this turn
-            "test": lambda: test_steps(*own, tests),  # noqa: B023
-            "plain": lambda: train_steps(plain, plain_optimizer, own[1], batches),  # noqa: B023
+            "train": lambda: train_steps(own, own_optimizer, loss, batches),  # noqa: B023 - run in this turn
+            "test": lambda: test_steps(own, loss, tests),  # noqa: B023
+            "plain": lambda: train_steps(plain, plain_optimizer, loss, batches),  # noqa: B023
+            "bfloat16": lambda: reduced_steps(batches),  # noqa: B023
         }
         for name in list(jobs)[:: -1 if run % 2 else 1]:
             started = time.perf_counter()
