@@ -37,4 +37,4 @@ def _row(prepared: Prepared, runs: int, cases: int, tool: str, target: str) -> R
     ours, theirs = costs["convert"], costs[tool]
     figures = side_by_side(ours, theirs)
     measured = f"`nnunet-spine convert` / {tool}: {cases} cases with all their series"
-    return Row("convert", measured, figures, ours.seconds / theirs.seconds, target)
+    return Row("convert", measured, figures, ours.ratio(theirs), target)

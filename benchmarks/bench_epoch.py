@@ -1,17 +1,16 @@
 """Rows epoch and compute: an epoch of the trainer over the sum of its steps, and that sum over plain MONAI's.
 
-    python benchmarks/bench_epoch.py ROOT DATASET PLANS --runs 5    # in this process; prints medians as JSON
+    python benchmarks/bench_epoch.py ROOT DATASET PLANS --runs 5    # in this process; prints seconds as JSON
 
 An epoch is all that nnU-Net's loop does in one: drawing batches, training and test cases, logs, checkpoint. The sum is
 of forward, backward, clipping and step over the same batches in memory, and of forward and loss over the test batches.
-Plain is the same with PyTorch's own layers and optimiser as MONAI's tutorials use them. The three run in turn in one
-process, the order alternated, after one turn that does not count.
+Plain is the same with PyTorch's own layers and optimiser as MONAI's tutorials use them. All run in turn in one process,
+the order alternated, after one turn that does not count; ratios are of the same turn.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
 import json
 import os
 import shutil
@@ -36,28 +35,31 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
     found = []
     for threads in THREADS:
         seconds = measured(study, threads, runs)
-        steps, plain = seconds["train"] + seconds["test"], seconds["plain"]
+        steps = [sum(parts) for parts in zip(seconds["train"], seconds["test"], strict=True)]
         told = f"{threads} thread{'s' if threads > 1 else ''}"
-        figures = f"{seconds['epoch']:.2f} s / {steps:.2f} s"
         name = f"an epoch of 43 + 15 cases / its forward, backward and step on the same batches: {told}"
-        found.append(Row("epoch", name, figures, seconds["epoch"] / steps, "≤ 1.05"))
-        figures = f"{seconds['train']:.2f} s / {plain:.2f} s"
+        found.append(_row("epoch", name, seconds["epoch"], steps, "≤ 1.05"))
         name = f"forward, backward and step / the same with plain eager float32 MONAI: {told}"
-        found.append(Row("compute", name, figures, seconds["train"] / plain, "≤ 0.75"))
-        figures = f"{seconds['bfloat16']:.2f} s / {plain:.2f} s"
+        found.append(_row("compute", name, seconds["train"], seconds["plain"], "≤ 0.75"))
         name = f"the same in `--precision bfloat16` / with plain eager float32 MONAI: {told}"
-        found.append(Row("compute", name, figures, seconds["bfloat16"] / plain, "≤ 0.75"))
+        found.append(_row("compute", name, seconds["bfloat16"], seconds["plain"], "≤ 0.75"))
     return found
 
 
-def measured(study: Study, threads: int, runs: int) -> dict[str, float]:
-    """Median seconds of each kind, from a process of so many threads."""
+def _row(name: str, what: str, one: list[float], other: list[float], target: str) -> Row:
+    figures = f"{statistics.median(one):.2f} s / {statistics.median(other):.2f} s"
+    ratio = statistics.median(a / b for a, b in zip(one, other, strict=True))
+    return Row(name, what, figures, ratio, target)
+
+
+def measured(study: Study, threads: int, runs: int) -> dict[str, list[float]]:
+    """Seconds of each kind by turn, from a process of so many threads."""
     command = [sys.executable, __file__, str(study.root), study.dataset, NO_BIAS]
     environment = {**os.environ, **study.environment, "OMP_NUM_THREADS": str(threads)}
     done = subprocess.run([*command, "--runs", str(runs)], env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         sys.exit(f"bench_epoch ended with {done.returncode}: {done.stderr[-3000:]}")
-    seconds: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    seconds: dict[str, list[float]] = json.loads(done.stdout.splitlines()[-1])
     return seconds
 
 
@@ -109,13 +111,13 @@ def main() -> None:
     results = tempfile.mkdtemp(prefix="bench_epoch.")
     os.environ["nnUNet_results"] = results
     try:
-        print(json.dumps(medians(given.root / "nnUNet_preprocessed" / given.dataset, given.plans, given.runs)))
+        print(json.dumps(by_turn(given.root / "nnUNet_preprocessed" / given.dataset, given.plans, given.runs)))
     finally:
         shutil.rmtree(results)
 
 
-def medians(folder: Path, plans_name: str, runs: int) -> dict[str, float]:
-    """Median seconds of an epoch, of its steps over training and test cases, and of plain steps."""
+def by_turn(folder: Path, plans_name: str, runs: int) -> dict[str, list[float]]:
+    """Seconds of an epoch, of its steps over training and test cases, of plain steps and of those in bfloat16."""
     import torch
 
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
@@ -124,20 +126,23 @@ def medians(folder: Path, plans_name: str, runs: int) -> dict[str, float]:
     from nnunet_spine.training.variants import nnUNetTrainerSpine
 
     plans, dataset = (json.loads((folder / name).read_text()) for name in (f"{plans_name}.json", "dataset.json"))
-    plans["continue_training"] = False
-    trainer = nnUNetTrainerSpine(plans, "3d_fullres", 0, dataset, torch.device("cpu"))
+
+    def make_trainer(precision: str) -> nnUNetTrainerSpine:
+        os.environ["NNUNET_SPINE_PRECISION"] = precision
+        once = {**plans, "continue_training": False}  # nnU-Net takes it out
+        return nnUNetTrainerSpine(once, "3d_fullres", 0, dataset, torch.device("cpu"))
+
+    trainer, steps_alone, reduced = (make_trainer(precision) for precision in ("float32", "float32", "bfloat16"))
     trainer.on_train_start()
-    own, reduced = (copy.deepcopy(trainer.network) for _ in range(2))
-    chosen, loss = trainer.optimizer, trainer.loss
-    own_optimizer, reduced_optimizer = (
-        type(chosen)(network.parameters(), lr=chosen.defaults["lr"]) for network in (own, reduced)
-    )
+    steps_alone.initialize()
+    reduced.initialize()
+    loss = trainer.loss
     plain = SpineUNet(1, 2, **architecture_arguments())
     plain_optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
 
     def reduced_steps(batches: list[dict[str, Any]]) -> None:
         with torch.autocast("cpu", torch.bfloat16):
-            train_steps(reduced, reduced_optimizer, loss, batches)
+            train_steps(reduced.network, reduced.optimizer, loss, batches)
 
     def drawn(loader: Any, number: int) -> list[dict[str, Any]]:
         loader.start_epoch(number)
@@ -148,8 +153,8 @@ def medians(folder: Path, plans_name: str, runs: int) -> dict[str, float]:
         batches, tests = drawn(trainer.dataloader_train, run), drawn(trainer.dataloader_val, run)
         jobs = {
             "epoch": lambda: epoch(trainer),
-            "train": lambda: train_steps(own, own_optimizer, loss, batches),  # noqa: B023 - run in this turn
-            "test": lambda: test_steps(own, loss, tests),  # noqa: B023
+            "train": lambda: train_steps(steps_alone.network, steps_alone.optimizer, loss, batches),  # noqa: B023
+            "test": lambda: test_steps(steps_alone.network, loss, tests),  # noqa: B023
             "plain": lambda: train_steps(plain, plain_optimizer, loss, batches),  # noqa: B023
             "bfloat16": lambda: reduced_steps(batches),  # noqa: B023
         }
@@ -157,7 +162,7 @@ def medians(folder: Path, plans_name: str, runs: int) -> dict[str, float]:
             started = time.perf_counter()
             jobs[name]()
             times[name].append(time.perf_counter() - started)
-    return {name: statistics.median(found[1:]) for name, found in times.items()}
+    return {name: found[1:] for name, found in times.items()}
 
 
 if __name__ == "__main__":

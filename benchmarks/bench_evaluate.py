@@ -34,5 +34,5 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
             other = costs[name]
             figures = side_by_side(other, mine)
             measured = f"`nnUNetv2_evaluate_folder{option}` / `nnunet-spine evaluate`: {CASES} cases, {label}"
-            found.append(Row("evaluate", measured, figures, other.seconds / mine.seconds, "≥ 5"))
+            found.append(Row("evaluate", measured, figures, other.ratio(mine), "≥ 5"))
     return found

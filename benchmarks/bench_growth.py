@@ -14,7 +14,7 @@ from pathlib import Path
 from convert_exports import Size
 from evaluate import ours as evaluate_command
 from evaluate import write_cohort
-from measuring import Cost, Row, cost_of, median
+from measuring import Cost, Row, Runs, cost_of
 from prepared import NO_BIAS, NUMBER, Prepared
 
 FEW, MANY = 58, 580
@@ -43,7 +43,7 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
             for step, results in ((few[name], costs[0]), (many[name], costs[1])):
                 step.before()
                 results.append(cost_of(step.command, step.environment, codes="01"))
-        least, most = (median(results) for results in costs)
+        least, most = (Runs(tuple(results)).median for results in costs)
         figures = f"{most.peak_mib:.0f} MiB / {least.peak_mib:.0f} MiB"
         found.append(
             Row("memory", f"`{name}`: {MANY} cases / {FEW}", figures, most.peak_mib / least.peak_mib, "≤ 1.15")

@@ -29,4 +29,4 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
     measured = (
         f"`nnUNetv2_preprocess -np {cpus}` by its own plans / `nnunet-spine preprocess` without bias step: 58 cases"
     )
-    return [Row("preprocess", measured, figures, theirs.seconds / ours.seconds, "≥ 1.5")]
+    return [Row("preprocess", measured, figures, theirs.ratio(ours), "≥ 1.5")]

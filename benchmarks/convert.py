@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 from convert_exports import Size, wanted_series, write_export
-from measuring import Cost, cost_of, median
+from measuring import Cost, Runs, cost_of
 
 
 def command_of(tool: str, export: Path, output: Path) -> list[str]:
@@ -64,7 +64,7 @@ def main() -> None:
 
 def print_table(costs: dict[str, list[Cost]], cases: int) -> None:
     """Medians, and ratios of `convert` to each tool."""
-    medians = {tool: median(runs) for tool, runs in costs.items()}
+    medians = {tool: Runs(tuple(runs)).median for tool, runs in costs.items()}
     ours = medians.get("convert")
     print("| tool | wall, s | CPU, s | CPU per case, s | memory, MiB | convert / this: wall | CPU | memory |")
     print("|---|---|---|---|---|---|---|---|")

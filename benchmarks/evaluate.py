@@ -85,7 +85,8 @@ def theirs(root: Path, processes: int | None) -> list[str]:
 def medians(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cost]:
     """Median cost of each command over alternated runs."""
     os.environ.pop("nnUNet_def_n_proc", None)
-    return in_turn(commands, runs, environment={"nnUNet_raw": ".", "nnUNet_preprocessed": ".", "nnUNet_results": "."})
+    folders = {"nnUNet_raw": ".", "nnUNet_preprocessed": ".", "nnUNet_results": "."}
+    return {name: found.median for name, found in in_turn(commands, runs, environment=folders).items()}
 
 
 def show(title: str, costs: Mapping[str, Cost]) -> None:

@@ -15,6 +15,9 @@ from pathlib import Path
 from typing import IO
 
 SAMPLED_SECONDS = 0.05
+SAMPLING_SHARE = 0.02
+"""Largest share of a core that sampling may take from what it measures."""
+
 TICKS = os.sysconf("SC_CLK_TCK")
 BESIDE = Path(sys.executable).parent
 """Where the commands of this Python's environment are."""
@@ -37,6 +40,31 @@ class Cost:
     seconds: float
     cpu_seconds: float
     peak_mib: float
+
+
+@dataclass(frozen=True)
+class Runs:
+    """What a command took each time that it ran.
+
+    Parameters
+    ----------
+    costs
+        By run.
+    """
+
+    costs: tuple[Cost, ...]
+
+    @property
+    def median(self) -> Cost:
+        """Median of each figure."""
+        return Cost(*(statistics.median(getattr(cost, field.name) for cost in self.costs) for field in fields(Cost)))
+
+    def ratio(self, other: Runs) -> float:
+        """Median ratio of the seconds to those of the other command in the same turn.
+
+        A machine that grows slower from turn to turn changes it less than it changes the ratio of two medians.
+        """
+        return statistics.median(a.seconds / b.seconds for a, b in zip(self.costs, other.costs, strict=True))
 
 
 @dataclass(frozen=True)
@@ -93,7 +121,7 @@ def cost_of(command: Sequence[str | Path], environment: Mapping[str, str] | None
     waiter = threading.Thread(target=lambda: (process.wait(), ended.append(time.monotonic())))
     waiter.start()
     while waiter.is_alive():
-        total = 0.0
+        total, sampled = 0.0, time.monotonic()
         for number in _descendants(process.pid):
             try:
                 cpu[number] = _cpu_seconds(number)
@@ -101,7 +129,7 @@ def cost_of(command: Sequence[str | Path], environment: Mapping[str, str] | None
             except (OSError, IndexError):  # it has just ended
                 continue
         largest = max(largest, total)
-        waiter.join(SAMPLED_SECONDS)
+        waiter.join(max(SAMPLED_SECONDS, (time.monotonic() - sampled) / SAMPLING_SHARE))
     if str(process.returncode) not in codes:
         sys.exit(f"{' '.join(map(str, command))[:200]} ended with {process.returncode}: {_text(errors)}")
     return Cost(ended[0] - started, sum(cpu.values()), largest)
@@ -114,26 +142,21 @@ def in_turn(
     before: Callable[[str], None] = lambda _: None,
     environment: Mapping[str, str] | None = None,
     codes: str = "0",
-) -> dict[str, Cost]:
-    """Median cost of each command; they run in turn, the order alternated, each after `before` with its name."""
+) -> dict[str, Runs]:
+    """Costs of each command; they run in turn, the order alternated, each after `before` with its name."""
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for run in range(runs):
         for name in list(commands)[:: -1 if run % 2 else 1]:
             before(name)
             costs[name].append(cost_of(commands[name], environment, codes=codes))
-    return {name: median(found) for name, found in costs.items()}
+    return {name: Runs(tuple(found)) for name, found in costs.items()}
 
 
-def side_by_side(one: Cost, other: Cost) -> str:
-    """Figures of two costs, for a row."""
-    cpu = f"CPU {one.cpu_seconds:.1f} / {other.cpu_seconds:.1f} s"
-    memory = f"memory {one.peak_mib:.0f} / {other.peak_mib:.0f} MiB"
-    return f"{one.seconds:.1f} s / {other.seconds:.1f} s ({cpu}, {memory})"
-
-
-def median(costs: Sequence[Cost]) -> Cost:
-    """Median of each figure."""
-    return Cost(*(statistics.median(getattr(cost, field.name) for cost in costs) for field in fields(Cost)))
+def side_by_side(one: Runs, other: Runs) -> str:
+    """Medians of two commands, for a row."""
+    a, b = one.median, other.median
+    cpu, memory = f"CPU {a.cpu_seconds:.1f} / {b.cpu_seconds:.1f} s", f"memory {a.peak_mib:.0f} / {b.peak_mib:.0f} MiB"
+    return f"{a.seconds:.1f} s / {b.seconds:.1f} s ({cpu}, {memory})"
 
 
 def _text(stream: IO[str]) -> str:
