@@ -114,12 +114,13 @@ def fit_contrasts(
     if differences.logs.size < LEAST_PER_PRODUCT * len(differences.basis) or not differences.logs.any():
         return fits
     weights = _weights(differences, polynomial.size(min(highest, WEIGHING_ORDER)))
-    information = _information(differences.basis, weights)
+    scratch = np.empty_like(differences.basis)
+    information = _information(differences.basis, weights, scratch)
     towards = differences.basis @ (weights * differences.logs).astype(np.float32)
     for order in orders:
         if order > 0:
             size = polynomial.size(order)
-            fits.append(_fit(differences, weights, information[:size, :size], towards[:size], order))
+            fits.append(_fit(differences, weights, information[:size, :size], towards[:size], order, scratch))
     return fits
 
 
@@ -127,24 +128,23 @@ def _differences(samples: Samples, shape: Sequence[int], spacing_mm: Sequence[fl
     tissue = samples.tissue
     logs = np.zeros(tissue.shape)
     logs[tissue] = samples.logs
-    products = polynomial.design(samples.indices, shape, order, np.ones_like(tissue)).T.astype(np.float32)
-    basis = products.reshape(-1, *tissue.shape)
-    places = _block_places(samples, shape, spacing_mm)
+    products = polynomial.products(samples.indices, shape, order)
+    basis = products.reshape(len(products), tissue.size).T.astype(np.float32, order="C")  # a sample's values together
+    places, numbers = _block_places(samples, shape, spacing_mm), np.arange(tissue.size).reshape(tissue.shape)
     parts = [
-        (
-            (logs[far] - logs[near])[both],
-            (basis[:, *far] - basis[:, *near])[:, both],
-            _block_numbers(places, near, far)[both],
-        )
+        (numbers[near][both], numbers[far][both], _block_numbers(places, near, far)[both])
         for near, far in _neighbours(tissue.shape)
         if (both := tissue[near] & tissue[far]).any()
     ]
     if not parts:
-        return _Differences(np.empty(0), np.empty((len(basis), 0), np.float32), np.empty(0, np.intp))
-    log_differences, basis_differences, blocks = (np.concatenate(part, -1) for part in zip(*parts, strict=True))
+        return _Differences(np.empty(0), np.empty((len(products), 0), np.float32), np.empty(0, np.intp))
+    every_near, every_far, blocks = map(np.concatenate, zip(*parts, strict=True))
     by_block = np.argsort(blocks, kind="stable")
+    first, second = every_near[by_block], every_far[by_block]
+    basis_differences = basis[second]
+    basis_differences -= basis[first]
     starts = np.flatnonzero(np.diff(blocks[by_block], prepend=-1))
-    return _Differences(log_differences[by_block], basis_differences[:, by_block], starts)
+    return _Differences(logs.ravel()[second] - logs.ravel()[first], basis_differences.T, starts)
 
 
 def _neighbours(shape: Sequence[int]) -> Iterator[tuple[tuple[slice, ...], tuple[slice, ...]]]:
@@ -185,14 +185,14 @@ def _weights(differences: _Differences, size: int) -> FloatArray:
     """
     logs, basis = differences.logs.astype(np.float32), differences.basis[:size]
     both = np.concatenate([basis, logs[None]])
-    residual = logs
+    scratch, squares = np.empty_like(both), logs**2
     narrow = max(LEAST_SPREAD, float(np.quantile(np.abs(logs), 0.3)))
-    wide, share = float(np.sqrt((logs**2).mean(dtype=np.float64))), 0.5
+    wide, share = float(np.sqrt(squares.mean(dtype=np.float64))), 0.5
     for _ in range(ROUNDS):
         wide = max(wide, 1.5 * narrow)
-        exponent = np.minimum(residual**2 * np.float32((narrow**-2 - wide**-2) / 2), np.float32(50))
+        exponent = np.minimum(squares * np.float32((narrow**-2 - wide**-2) / 2), np.float32(50))
         same = 1 / (1 + np.float32((1 - share) / share * narrow / wide) * np.exp(exponent))
-        moments = _information(both, same)
+        moments = _information(both, same, scratch)
         residual = logs - _solve(moments[:-1, :-1], moments[:-1, -1]).astype(np.float32) @ basis
         squares = residual**2
         alike, total = float(same.sum(dtype=np.float64)), float(squares.sum(dtype=np.float64))
@@ -203,9 +203,11 @@ def _weights(differences: _Differences, size: int) -> FloatArray:
     return np.asarray(same, np.float64) / narrow**2
 
 
-def _information(basis: npt.NDArray[np.float32], weights: npt.NDArray[np.floating]) -> FloatArray:
-    # The product of an array and its own transpose takes half the work.
-    weighted = basis * np.sqrt(weights).astype(np.float32)
+def _information(
+    basis: npt.NDArray[np.float32], weights: npt.NDArray[np.floating], scratch: npt.NDArray[np.float32]
+) -> FloatArray:
+    # The product of an array and its own transpose takes half the work; memory asked for anew, more than it.
+    weighted = np.multiply(basis, np.sqrt(weights).astype(np.float32), out=scratch)
     return np.asarray(weighted @ weighted.T, np.float64)
 
 
@@ -221,12 +223,14 @@ def _fit(
     information: FloatArray,
     towards: npt.NDArray[np.float32],
     order: int,
+    scratch: npt.NDArray[np.float32],
 ) -> ContrastFit:
     size = len(information)
     coefficients = _solve(information, towards)
     basis = differences.basis[:size]
     residual = differences.logs - coefficients.astype(np.float32) @ basis
-    pull = np.add.reduceat(basis * (weights * residual).astype(np.float32), differences.starts, axis=1)
+    pulls = np.multiply(basis, (weights * residual).astype(np.float32), out=scratch[:size])
+    pull = np.add.reduceat(pulls, differences.starts, axis=1)
     blocks = max(2, differences.starts.size)
     spread = float(np.trace(_solve(information, pull @ pull.T))) / size * blocks / (blocks - 1)
     ratio = float(coefficients @ information @ coefficients) / size / (CAUTION * max(spread, 1.0))

@@ -89,7 +89,7 @@ def fit_mixture(logs: FloatArray, basis: FloatArray, prior: Prior, classes: int)
     classes
         Number of classes.
     """
-    coefficients = prior.mean
+    coefficients, scratch = prior.mean, np.empty_like(basis)
     flat = logs - coefficients @ basis
     mixture = _start(flat, classes)
     posteriors, likelihood = _expect(flat, mixture)
@@ -97,7 +97,7 @@ def fit_mixture(logs: FloatArray, basis: FloatArray, prior: Prior, classes: int)
     converged = False
     while not converged and len(objective) <= MOST_ITERATIONS:
         mixture = _classes(flat, posteriors)
-        coefficients = _field(logs, basis, prior, posteriors, mixture)
+        coefficients = _field(logs, basis, prior, posteriors, mixture, scratch)
         flat = logs - coefficients @ basis
         posteriors, likelihood = _expect(flat, mixture)
         objective.append(likelihood - prior.penalty(coefficients))
@@ -134,11 +134,21 @@ def _classes(flat: FloatArray, posteriors: FloatArray) -> Classes:
     return Classes(means, np.maximum(variances, LEAST_VARIANCE), mass / mass.sum())
 
 
-def _field(logs: FloatArray, basis: FloatArray, prior: Prior, posteriors: FloatArray, classes: Classes) -> FloatArray:
-    """Coefficients by weighted, penalised least squares on what the classes leave over."""
+def _field(
+    logs: FloatArray,
+    basis: FloatArray,
+    prior: Prior,
+    posteriors: FloatArray,
+    classes: Classes,
+    scratch: FloatArray,
+) -> FloatArray:
+    """Coefficients by weighted, penalised least squares on what the classes leave over.
+
+    `scratch` has the shape of `basis`: memory asked for anew each time costs more than the product that it holds.
+    """
     if not len(basis):
         return prior.mean
     weights = (1 / classes.variances) @ posteriors
     left_over = weights * logs - (classes.means / classes.variances) @ posteriors
-    hessian = (basis * weights) @ basis.T + prior.precision
+    hessian = np.multiply(basis, weights, out=scratch) @ basis.T + prior.precision
     return np.asarray(np.linalg.solve(hessian, basis @ left_over + prior.precision @ prior.mean), np.float64)

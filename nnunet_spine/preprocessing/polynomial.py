@@ -30,16 +30,13 @@ def axis_basis(positions: npt.NDArray[np.intp], length: int, order: int) -> Floa
     return np.asarray(legendre.legvander(scaled, order), np.float64)
 
 
-def design(
-    indices: Sequence[npt.NDArray[np.intp]], shape: Sequence[int], order: int, where: npt.NDArray[np.bool_]
-) -> FloatArray:
-    """Values of all products at the chosen samples; shape (samples, products), each product's values together."""
-    bases = [axis_basis(i, n, order) for i, n in zip(indices, shape, strict=True)]
-    z, y, x = np.nonzero(where)
-    values = np.empty((size(order), z.size))
+def products(indices: Sequence[npt.NDArray[np.intp]], shape: Sequence[int], order: int) -> FloatArray:
+    """Values of all products at samples on a grid; shape (products, z, y, x)."""
+    z, y, x = (axis_basis(i, n, order) for i, n in zip(indices, shape, strict=True))
+    values = np.empty((size(order), len(z), len(y), len(x)))
     for product, (i, j, k) in zip(values, exponents(order), strict=True):
-        product[:] = bases[0][z, i] * bases[1][y, j] * bases[2][x, k]
-    return values.T
+        np.multiply(np.multiply.outer(z[:, i], y[:, j])[:, :, None], x[:, k], out=product)
+    return values
 
 
 def evaluate(coefficients: FloatArray, shape: Sequence[int], order: int) -> npt.NDArray[np.float32]:

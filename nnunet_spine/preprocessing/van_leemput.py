@@ -165,7 +165,8 @@ def _estimate(
 ) -> FieldEstimate:
     best = max(contrasts, key=lambda fit: fit.evidence)
     confidence = _probability_of_field(contrasts)
-    basis = polynomial.design(samples.indices, shape, best.order, samples.tissue).T
+    products = polynomial.products(samples.indices, shape, best.order)
+    basis = products.reshape(len(products), samples.tissue.size).take(np.flatnonzero(samples.tissue), axis=1)
     fit = fit_mixture(samples.logs, basis, Prior(best.shrunken, best.precision), classes)
     stop = StopReason.CONVERGED if fit.converged else StopReason.MOST_ITERATIONS
     at_samples = fit.coefficients @ basis

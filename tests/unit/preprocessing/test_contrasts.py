@@ -36,10 +36,8 @@ def tissues(seed: int, noise: float) -> np.ndarray:
 
 
 def field_of(coefficients: np.ndarray, order: int) -> np.ndarray:
-    everywhere = np.ones(COUNTS, bool)
-    return (polynomial.design(samples_of(np.ones(COUNTS)).indices, SHAPE, order, everywhere) @ coefficients).reshape(
-        COUNTS
-    )
+    products = polynomial.products(samples_of(np.ones(COUNTS)).indices, SHAPE, order)
+    return np.asarray(np.tensordot(coefficients, products, axes=1))
 
 
 def chosen(fits: list[ContrastFit]) -> ContrastFit:
