@@ -7,7 +7,7 @@ import statistics
 import SimpleITK as sitk
 from bias_accuracy import Result, measured, n4_otsu, n4_same_mask, van_leemput
 from bias_volumes import Field, make_volume
-from measuring import Row
+from measuring import Row, median_ratio
 from prepared import Prepared
 
 FIRST_SEED = 1800
@@ -32,8 +32,8 @@ def rows(_prepared: Prepared, runs: int) -> list[Row]:
 
 def row(mask: str, theirs: list[Result], ours: list[Result], target: str) -> Row:
     """One setting of N4 against the cited method."""
-    ratio = statistics.median(b.seconds / a.seconds for a, b in zip(ours, theirs, strict=True))
-    seconds = [statistics.median(r.seconds for r in results) for results in (theirs, ours)]
+    by_volume = [[r.seconds for r in results] for results in (theirs, ours)]
+    ratio, seconds = median_ratio(*by_volume), [statistics.median(found) for found in by_volume]
     errors = [statistics.median(r.error for r in results) for results in (theirs, ours)]
     wrong = f"median error of the field {errors[0]:.3f} / {errors[1]:.3f}"
     figures = f"{seconds[0]:.2f} s / {seconds[1]:.3f} s of CPU; {wrong}"

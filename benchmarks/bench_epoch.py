@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from convert_exports import Size
-from measuring import Row
+from measuring import Row, median_ratio
 from prepared import NO_BIAS, Prepared, Study
 
 THREADS = (1, 2)
@@ -48,8 +48,7 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
 
 def _row(name: str, what: str, one: list[float], other: list[float], target: str) -> Row:
     figures = f"{statistics.median(one):.2f} s / {statistics.median(other):.2f} s"
-    ratio = statistics.median(a / b for a, b in zip(one, other, strict=True))
-    return Row(name, what, figures, ratio, target)
+    return Row(name, what, figures, median_ratio(one, other), target)
 
 
 def measured(study: Study, threads: int, runs: int) -> dict[str, list[float]]:

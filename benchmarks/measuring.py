@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO
 
 SAMPLED_SECONDS = 0.05
-SAMPLING_SHARE = 0.02
-"""Largest share of a core that sampling may take from what it measures."""
+MEMORY_SHARE = 0.02
+"""Largest share of a core that sampling memory may take from what it measures; CPU time is read at little cost."""
 
 TICKS = os.sysconf("SC_CLK_TCK")
 BESIDE = Path(sys.executable).parent
@@ -42,6 +42,14 @@ class Cost:
     peak_mib: float
 
 
+def median_ratio(one: Sequence[float], other: Sequence[float]) -> float:
+    """Median ratio of figures to those of the same turn.
+
+    A machine that grows slower from turn to turn changes it less than it changes the ratio of two medians.
+    """
+    return statistics.median(a / b for a, b in zip(one, other, strict=True))
+
+
 @dataclass(frozen=True)
 class Runs:
     """What a command took each time that it ran.
@@ -60,11 +68,8 @@ class Runs:
         return Cost(*(statistics.median(getattr(cost, field.name) for cost in self.costs) for field in fields(Cost)))
 
     def ratio(self, other: Runs) -> float:
-        """Median ratio of the seconds to those of the other command in the same turn.
-
-        A machine that grows slower from turn to turn changes it less than it changes the ratio of two medians.
-        """
-        return statistics.median(a.seconds / b.seconds for a, b in zip(self.costs, other.costs, strict=True))
+        """Ratio of the seconds to those of the other command: see `median_ratio`."""
+        return median_ratio(*([cost.seconds for cost in runs.costs] for runs in (self, other)))
 
 
 @dataclass(frozen=True)
@@ -107,7 +112,7 @@ class Row:
 def cost_of(command: Sequence[str | Path], environment: Mapping[str, str] | None = None, *, codes: str = "0") -> Cost:
     """Run a command to its end; the benchmark ends where its exit code is none of `codes`."""
     cpu: dict[int, float] = {}
-    largest = 0.0
+    largest, rested = 0.0, 0.0
     started = time.monotonic()
     errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads would fill up
     process = subprocess.Popen(
@@ -122,14 +127,17 @@ def cost_of(command: Sequence[str | Path], environment: Mapping[str, str] | None
     waiter.start()
     while waiter.is_alive():
         total, sampled = 0.0, time.monotonic()
+        with_memory = sampled >= rested
         for number in _descendants(process.pid):
             try:
                 cpu[number] = _cpu_seconds(number)
-                total += _pss_mib(number)
+                total += _pss_mib(number) if with_memory else 0
             except (OSError, IndexError):  # it has just ended
                 continue
         largest = max(largest, total)
-        waiter.join(max(SAMPLED_SECONDS, (time.monotonic() - sampled) / SAMPLING_SHARE))
+        if with_memory:
+            rested = time.monotonic() + (time.monotonic() - sampled) / MEMORY_SHARE
+        waiter.join(SAMPLED_SECONDS)
     if str(process.returncode) not in codes:
         sys.exit(f"{' '.join(map(str, command))[:200]} ended with {process.returncode}: {_text(errors)}")
     return Cost(ended[0] - started, sum(cpu.values()), largest)
