@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput, GeometryMismatch
-from nnunet_spine.evaluation.field_of_view import box_around
+from nnunet_spine.evaluation.boxes import box_around
 from nnunet_spine.evaluation.metrics import Mask
 
 SHELL_MM = 5.0

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput
-from nnunet_spine.evaluation.field_of_view import box_around
+from nnunet_spine.evaluation.boxes import box_around
 from nnunet_spine.evaluation.metrics import Mask
 from nnunet_spine.evaluation.reliability import Reliability, reliability_of_voxels
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from nnunet_spine.evaluation.metrics import Mask
+from nnunet_spine.evaluation.boxes import bounding_box
+from nnunet_spine.evaluation.metrics import Mask, Spacing
 from nnunet_spine.images import Geometry
 
 
@@ -39,24 +40,7 @@ def border_voxels(mask: Mask) -> int:
     return int(np.count_nonzero(mask)) - int(np.count_nonzero(interior))
 
 
-def half_length_mm(mask: Mask, spacing_mm: tuple[float, float, float]) -> float:
+def half_length_mm(mask: Mask, spacing_mm: Spacing) -> float:
     """Half of the longest side of the box around a mask (z, y, x) that is not empty, in mm."""
-    voxels = [int(np.ptp(indices)) + 1 for indices in np.nonzero(mask)]
+    voxels = [side.stop - side.start for side in bounding_box(mask)]
     return float(np.multiply(voxels, spacing_mm).max()) / 2
-
-
-def box_around(mask: Mask, spacing_mm: tuple[float, float, float], margin_mm: float) -> tuple[slice, ...]:
-    """Slices of a box around a mask (z, y, x) that is not empty, with at least a margin, as far as the array goes.
-
-    Parameters
-    ----------
-    mask
-        Boolean array.
-    spacing_mm
-        Spacing (z, y, x), in mm.
-    margin_mm
-        Least distance from the mask to the box's sides, in mm.
-    """
-    margins = [int(np.ceil(margin_mm / spacing)) for spacing in spacing_mm]
-    found = zip(np.nonzero(mask), margins, strict=True)
-    return tuple(slice(max(int(i.min()) - margin, 0), int(i.max()) + margin + 1) for i, margin in found)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nnunet_spine.evaluation.boxes import crop_to_union
 from nnunet_spine.evaluation.lesions import count_lesions, is_detected
 from nnunet_spine.evaluation.metrics import Mask, Overlap, Spacing, centroid_distance_mm
 from nnunet_spine.evaluation.policy import Verdict, scores
@@ -69,22 +70,6 @@ class CaseMeasures:
 RATES = ("lesion_sensitivity", "lesion_precision")
 MEASURE_FIELDS = tuple(f.name for f in fields(CaseMeasures))
 MEASURE_COLUMNS = (*MEASURE_FIELDS, *RATES)
-
-
-def crop_to_union(reference: Mask, prediction: Mask) -> tuple[Mask, Mask]:
-    """Both masks cut to the box that holds all their voxels; one voxel where both are empty.
-
-    Every metric of the cut masks is exactly that of the whole ones: what is cut off is background in both, and a
-    voxel's nearest neighbour in either mask lies in the box.
-    """
-    either = reference | prediction
-    box = []
-    for axis in range(either.ndim):
-        others = tuple(a for a in range(either.ndim) if a != axis)
-        found = np.flatnonzero(either.any(axis=others))
-        box.append(slice(found[0], found[-1] + 1) if found.size else slice(0, 1))
-        either = either[tuple([slice(None)] * axis + box[-1:])]
-    return reference[tuple(box)], prediction[tuple(box)]
 
 
 @dataclass(frozen=True)

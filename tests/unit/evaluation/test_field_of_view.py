@@ -3,7 +3,6 @@ import numpy as np
 from nnunet_spine.evaluation.field_of_view import (
     Extent,
     border_voxels,
-    box_around,
     extent_of,
     half_length_mm,
 )
@@ -42,9 +41,3 @@ def test_half_length_is_that_of_the_longest_side():
     mask = np.zeros((5, 6, 9), bool)
     mask[1:3, 2, 1:7:5] = True  # 2 slices of 4 mm; 6 voxels of 0.5 mm
     assert half_length_mm(mask, (4.0, 1.0, 0.5)) == 4.0
-
-
-def test_a_box_has_its_margin_as_far_as_the_array_goes():
-    mask = np.zeros((5, 20, 20), bool)
-    mask[1, 8:10, 3] = True  # 5 mm are 2 slices of 4 mm, 5 rows of 1 mm, 3 columns of 2 mm
-    assert box_around(mask, (4.0, 1.0, 2.0), 5.0) == (slice(0, 4), slice(3, 15), slice(0, 7))
