@@ -93,15 +93,20 @@ def _rich_bar(title: str) -> Iterator[Progress]:
 def _plain_lines(title: str) -> Progress:
     stream = sys.stdout
     started = last = time.monotonic()
+    first, of = 0, -1
 
     def progress(done: int, total: int, what: str = "") -> None:
-        """Print a line now and then."""
-        nonlocal last
+        """Print a line now and then; another total begins another part of the work, with an estimate of its own."""
+        nonlocal started, last, first, of
         now = time.monotonic()
+        if total != of:
+            started = now if done > 1 or of >= 0 else started
+            first, of = done if done > 1 else 0, total
         if done < total and now - last < PLAIN_INTERVAL_SECONDS:
             return
         last = now
-        left = f", about {(now - started) / done * (total - done):.0f} s left" if 0 < done < total else ""
+        seconds = (now - started) / (done - first) * (total - done) if done > first else 0.0
+        left = f", about {seconds:.0f} s left" if seconds else ""
         print(f"{title}: {done}/{total}{left}{f' ({what})' if what else ''}", file=stream, flush=True)
 
     return progress

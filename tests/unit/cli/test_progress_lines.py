@@ -34,6 +34,27 @@ def test_a_line_comes_every_ten_seconds_and_at_once_at_the_end(clock, capsys) ->
     ]
 
 
+def test_the_time_left_is_that_of_the_part_at_hand(clock, capsys) -> None:
+    with console.progress_bar("work") as progress:
+        for clock[0], done, total in [(10, 500, 1000), (20, 1000, 1000), (22, 1, 5), (32, 2, 5), (42, 3, 5)]:
+            progress(done, total)
+    assert capsys.readouterr().out.splitlines() == [
+        "work: 500/1000",  # half was done when it began to tell
+        "work: 1000/1000",
+        "work: 2/5, about 15 s left",
+        "work: 3/5, about 13 s left",
+    ]
+
+
+def test_a_training_that_goes_on_has_the_time_of_the_epochs_that_are_left(clock, capsys) -> None:
+    with console.progress_bar("work") as progress:
+        clock[0] = 30.0
+        progress(200, 400)
+        clock[0] = 40.0
+        progress(201, 400)
+    assert capsys.readouterr().out.splitlines() == ["work: 200/400", "work: 201/400, about 1990 s left"]
+
+
 def test_no_work_is_finished_work(clock, capsys) -> None:
     with console.progress_bar("work") as progress:
         progress(0, 0)
