@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Sequence
 from concurrent.futures import as_completed
@@ -35,14 +34,6 @@ CHANNEL_ENDING = f"{CHANNEL}{FILE_ENDING}"
 
 WORKER_IMPORTS = "nnunet_spine.nnunet.whole_case"
 """The module whose imports the worker processes share."""
-
-KEPT_MEMORY = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**28),
-}
-"""For glibc in the worker processes: keep freed memory. A convolution of one case asks for 50 MiB and frees them; given
-back to the system and asked for anew each time, they take 0.4 of the time of a forward pass. Elsewhere ignored."""
 
 MOST_PROCESSES = 4
 """Cases predicted side by side on a CPU: each takes the memory of a forward pass."""
@@ -133,9 +124,7 @@ def predict_folder(
     folder = model.folder(workspace)
     used = _folds(folder, folds)
     workspace.apply()
-    for variable, value in KEPT_MEMORY.items():
-        os.environ.setdefault(variable, value)
-    prepare_processes(WORKER_IMPORTS)  # they get ready while files are hashed
+    prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
     make_folder(output)
     endings = (PROBABILITIES_ENDING, FILE_ENDING) if save_probabilities else (FILE_ENDING,)
     kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))

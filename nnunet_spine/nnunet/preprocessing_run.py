@@ -86,7 +86,7 @@ def preprocess_dataset(
             f"{plans_file} has no configuration {configuration}; it has {', '.join(configurations) or 'none'}."
         )
     workspace.apply()
-    prepare_processes(WORKER_IMPORTS)  # they get ready while files are hashed
+    prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
     output = make_folder(folder / configurations[configuration]["data_identifier"])
     state_file = folder / f"{output.name}_manifest.json"
     cases = _raw_cases(workspace.raw / name)

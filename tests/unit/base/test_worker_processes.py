@@ -3,9 +3,12 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import time
 from concurrent.futures.process import BrokenProcessPool
 from math import sqrt
+from pathlib import Path
 
 import pytest
 
@@ -60,3 +63,39 @@ def test_headers_are_the_same_whoever_reads_them(tmp_path):
     assert [(s.uid, s.files) for s in helped.series] == [(s.uid, s.files) for s in alone.series]
     for one, other in zip(alone.series, helped.series, strict=True):
         assert [plane.header for plane in other.slices] == [plane.header for plane in one.slices]
+
+
+FREES = """
+import os
+import sys
+
+from nnunet_spine.worker_processes import prepare_processes, worker_pool
+
+
+def resident_mib():
+    import numpy as np
+
+    np.ones(2**23)  # 64 MiB, written and freed
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+if __name__ == "__main__":
+    prepare_processes("numpy", keep_memory=sys.argv[1] == "kept")
+    with worker_pool(1) as pool:
+        print(pool.submit(resident_mib).result())
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems have another malloc")
+def test_workers_keep_freed_memory_where_they_are_told_to_unless_the_user_says_else(tmp_path: Path) -> None:
+    script = tmp_path / "frees.py"
+    script.write_text(FREES, encoding="utf-8")
+
+    def resident_mib(how: str, **environment: str) -> float:
+        told = {**os.environ, **environment}
+        run = subprocess.run([sys.executable, script, how], capture_output=True, text=True, check=True, env=told)
+        return float(run.stdout)
+
+    given_back = resident_mib("freed")
+    assert resident_mib("kept") > given_back + 60
+    assert resident_mib("kept", MALLOC_MMAP_THRESHOLD_="65536", MALLOC_TOP_PAD_="0") < given_back + 20

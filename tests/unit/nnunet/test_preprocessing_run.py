@@ -59,7 +59,7 @@ class Pool:
 def pool(monkeypatch: pytest.MonkeyPatch) -> type[Pool]:
     Pool.failing = {}
     monkeypatch.setattr(preprocessing_run, "worker_pool", Pool)
-    monkeypatch.setattr(preprocessing_run, "prepare_processes", lambda *_: None)
+    monkeypatch.setattr(preprocessing_run, "prepare_processes", lambda *_, **__: None)
     monkeypatch.setattr(preprocessing_run, "as_completed", list)
     monkeypatch.setattr("os.environ", dict(__import__("os").environ))
     return Pool
