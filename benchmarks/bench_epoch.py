@@ -77,8 +77,15 @@ def epoch(trainer: Any) -> None:
     trainer.on_epoch_end()
 
 
-def train_steps(network: Any, optimizer: Any, loss: Any, batches: list[dict[str, Any]]) -> None:
-    """Forward, backward, clipping and step."""
+def train_steps(trainer: Any, batches: list[dict[str, Any]]) -> None:
+    """The trainer's steps alone: forward, backward, clipping and step."""
+    trainer.network.train()
+    for batch in batches:
+        trainer.train_step(batch)
+
+
+def plain_steps(network: Any, optimizer: Any, loss: Any, batches: list[dict[str, Any]]) -> None:
+    """The same as MONAI's tutorials write it."""
     import torch
 
     network.train()
@@ -139,10 +146,6 @@ def by_turn(folder: Path, plans_name: str, runs: int) -> dict[str, list[float]]:
     plain = SpineUNet(1, 2, **architecture_arguments())
     plain_optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
 
-    def reduced_steps(batches: list[dict[str, Any]]) -> None:
-        with torch.autocast("cpu", torch.bfloat16):
-            train_steps(reduced.network, reduced.optimizer, loss, batches)
-
     def drawn(loader: Any, number: int) -> list[dict[str, Any]]:
         loader.start_epoch(number)
         return [next(loader) for _ in range(len(loader))]
@@ -152,10 +155,10 @@ def by_turn(folder: Path, plans_name: str, runs: int) -> dict[str, list[float]]:
         batches, tests = drawn(trainer.dataloader_train, run), drawn(trainer.dataloader_val, run)
         jobs = {
             "epoch": lambda: epoch(trainer),
-            "train": lambda: train_steps(steps_alone.network, steps_alone.optimizer, loss, batches),  # noqa: B023
+            "train": lambda: train_steps(steps_alone, batches),  # noqa: B023
             "test": lambda: test_steps(steps_alone.network, loss, tests),  # noqa: B023
-            "plain": lambda: train_steps(plain, plain_optimizer, loss, batches),  # noqa: B023
-            "bfloat16": lambda: reduced_steps(batches),  # noqa: B023
+            "plain": lambda: plain_steps(plain, plain_optimizer, loss, batches),  # noqa: B023
+            "bfloat16": lambda: train_steps(reduced, batches),  # noqa: B023
         }
         for name in list(jobs)[:: -1 if run % 2 else 1]:
             started = time.perf_counter()

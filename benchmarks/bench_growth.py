@@ -1,6 +1,7 @@
 """Rows memory and growth: convert, preprocess, train, predict and evaluate with 58 and with 580 small cases.
 
-Training has a row of its own with a small budget for cases in memory: it reads the others again in each epoch.
+Training keeps cases in memory up to a budget, so its memory grows with them; its second row has a budget that holds few
+of them: it reads the others again in each epoch.
 """
 
 from __future__ import annotations
@@ -17,9 +18,14 @@ from evaluate import write_cohort
 from measuring import Cost, Row, Runs, cost_of
 from prepared import NO_BIAS, NUMBER, Prepared
 
+from nnunet_spine.training.loader import DEFAULT_BUDGET_MIB
+
 FEW, MANY = 58, 580
 SIDE, SLICES = 48, 8
 TIMED = ("convert", "preprocess", "evaluate")
+GROWING = f"train, {DEFAULT_BUDGET_MIB} MiB for cases"
+"""Has no target: up to the budget, cases are to be kept."""
+
 BUDGET_MIB = 4
 """Less than the cases of either study: both read cases again."""
 
@@ -45,9 +51,8 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
                 results.append(cost_of(step.command, step.environment, codes="01"))
         least, most = (Runs(tuple(results)).median for results in costs)
         figures = f"{most.peak_mib:.0f} MiB / {least.peak_mib:.0f} MiB"
-        found.append(
-            Row("memory", f"`{name}`: {MANY} cases / {FEW}", figures, most.peak_mib / least.peak_mib, "≤ 1.15")
-        )
+        target = "" if name == GROWING else "≤ 1.15"
+        found.append(Row("memory", f"`{name}`: {MANY} cases / {FEW}", figures, most.peak_mib / least.peak_mib, target))
         if name in TIMED:
             first, last = least.seconds / FEW, most.seconds / MANY
             figures = f"{last * 1e3:.0f} ms / {first * 1e3:.0f} ms"
@@ -78,7 +83,7 @@ def steps_of(prepared: Prepared, cases: int) -> dict[str, Step]:
             clear(study.preprocessed / f"{NO_BIAS}_3d_fullres"),
             study.environment,
         ),
-        "train": Step(study.train(0), clear(results), training),
+        GROWING: Step(study.train(0), clear(results), training),
         f"train, {BUDGET_MIB} MiB for cases": Step(study.train(0), clear(results), {**training, **budget}),
         "predict": Step(predict, clear(predicted), study.environment),
         "evaluate": Step(evaluate_command(judged), clear(judged / "out"), dict(os.environ)),

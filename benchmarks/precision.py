@@ -16,6 +16,7 @@ from itertools import combinations
 from pathlib import Path
 
 from convert_exports import Size
+from measuring import median_ratio
 from prepared import SPINE, Prepared
 
 from nnunet_spine.training.epoch_log import read_epochs
@@ -58,7 +59,7 @@ def main() -> None:
         print(f"| {seed} | {' | '.join(cells)} |")
     within = max(abs(dice["float32", a] - dice["float32", b]) for a, b in combinations(SEEDS, 2))
     between = [dice["bfloat16", seed] - dice["float32", seed] for seed in SEEDS]
-    ratio = statistics.median(seconds["bfloat16", seed] / seconds["float32", seed] for seed in SEEDS)
+    ratio = median_ratio(*([seconds[precision, seed] for seed in SEEDS] for precision in ("bfloat16", "float32")))
     print(f"\nSeeds of float32 differ by up to {within:.3f}; bfloat16 minus float32 of one seed: ", end="")
     print(", ".join(f"{d:+.3f}" for d in between), end=f"; time {ratio:.2f} times.\n")
 
