@@ -39,10 +39,14 @@ def prepare_processes(*modules: str, keep_memory: bool = False) -> None:
     keep_memory
         Whether worker processes keep what they free; what the user set of `KEPT_MEMORY` stays.
     """
-    for variable, value in KEPT_MEMORY.items() if keep_memory else ():
-        os.environ.setdefault(variable, value)
     get_context("forkserver").set_forkserver_preload(list(modules))
-    forkserver.ensure_running()
+    added = {name: value for name, value in KEPT_MEMORY.items() if keep_memory and name not in os.environ}
+    os.environ.update(added)
+    try:
+        forkserver.ensure_running()
+    finally:
+        for name in added:  # for these processes alone
+            del os.environ[name]
 
 
 @contextmanager

@@ -62,7 +62,6 @@ class DurableTraining(Base):
         with sole_trainer(self.fold_folder), STOP.listening():
             remove_partial(self.fold_folder / LATEST)
             append_event(self.fold_folder, "started", epoch=self.current_epoch)
-            self.progress(self.current_epoch, self.num_epochs)  # the estimate of the time left begins here
             try:
                 super().run_training()
             except BaseException as error:

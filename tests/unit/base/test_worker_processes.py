@@ -81,6 +81,7 @@ def resident_mib():
 
 if __name__ == "__main__":
     prepare_processes("numpy", keep_memory=sys.argv[1] == "kept")
+    assert os.environ.get("MALLOC_TRIM_THRESHOLD_") is None  # not for other processes of the caller
     with worker_pool(1) as pool:
         print(pool.submit(resident_mib).result())
 """
@@ -92,7 +93,7 @@ def test_workers_keep_freed_memory_where_they_are_told_to_unless_the_user_says_e
     script.write_text(FREES, encoding="utf-8")
 
     def resident_mib(how: str, **environment: str) -> float:
-        told = {**os.environ, **environment}
+        told = {**{k: v for k, v in os.environ.items() if not k.startswith("MALLOC_")}, **environment}
         run = subprocess.run([sys.executable, script, how], capture_output=True, text=True, check=True, env=told)
         return float(run.stdout)
 

@@ -49,10 +49,10 @@ def test_the_time_left_is_that_of_the_part_at_hand(clock, capsys) -> None:
 def test_a_training_that_goes_on_has_the_time_of_the_epochs_that_are_left(clock, capsys) -> None:
     with console.progress_bar("work") as progress:
         clock[0] = 30.0
-        progress(200, 400)
+        progress(201, 400)  # the first epoch that this run tells of
         clock[0] = 40.0
-        progress(201, 400)
-    assert capsys.readouterr().out.splitlines() == ["work: 200/400", "work: 201/400, about 1990 s left"]
+        progress(202, 400)
+    assert capsys.readouterr().out.splitlines() == ["work: 201/400", "work: 202/400, about 1980 s left"]
 
 
 def test_no_work_is_finished_work(clock, capsys) -> None:
