@@ -20,6 +20,7 @@ from datetime import date
 from importlib import metadata
 from pathlib import Path
 
+from convert import DICOM2NIFTI
 from measuring import Row
 from prepared import Prepared
 
@@ -27,7 +28,7 @@ SCRIPTS = ("start", "evaluate", "bias", "convert", "predict", "preprocess", "epo
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- table: begin -->", "<!-- table: end -->"
 HEAD = "| row | measured | medians | ratio | target | |\n|---|---|---|---|---|---|"
-LIBRARIES = ("nnunetv2", "torch", "monai", "SimpleITK", "numpy", "scipy", "dcm2niix", "dicom2nifti")
+LIBRARIES = ("nnunetv2", "torch", "monai", "SimpleITK", "numpy", "scipy", "dcm2niix")
 
 
 def machine() -> str:
@@ -35,15 +36,8 @@ def machine() -> str:
     model = re.search(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text())
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     cores = f"{len(os.sched_getaffinity(0))} cores of {model[1] if model else platform.machine()}, {total:.0f} GiB"
-    versions = ", ".join(f"{name} {version}" for name in LIBRARIES if (version := _version(name)))
-    return f"{cores}; Python {platform.python_version()}, {versions}"
-
-
-def _version(library: str) -> str | None:
-    try:
-        return metadata.version(library)
-    except metadata.PackageNotFoundError:
-        return None
+    versions = ", ".join(f"{name} {metadata.version(name)}" for name in LIBRARIES)
+    return f"{cores}; Python {platform.python_version()}, {versions}, {DICOM2NIFTI.replace('==', ' ')}"
 
 
 def keep(results: Path, script: str, rows: list[Row], runs: int) -> None:

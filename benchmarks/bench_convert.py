@@ -1,13 +1,12 @@
-"""Row convert: `nnunet-spine convert` over dcm2niix, and over dicom2nifti where it is installed, on the same export."""
+"""Row convert: `nnunet-spine convert` over dcm2niix, and over dicom2nifti, on the same export."""
 
 from __future__ import annotations
 
 import shutil
-import sys
 
 from convert import command_of
 from convert_exports import Size
-from measuring import BESIDE, Row, in_turn, side_by_side
+from measuring import Row, in_turn, side_by_side
 from prepared import Prepared
 
 FEW = 12
@@ -16,12 +15,7 @@ FEW = 12
 
 def rows(prepared: Prepared, runs: int) -> list[Row]:
     """Measure; the two converters do less, as docs/benchmarks.md tells."""
-    found = [_row(prepared, runs, 58, "dcm2niix", "≤ 3")]
-    if (BESIDE / "dicom2nifti").is_file():
-        found.append(_row(prepared, runs, FEW, "dicom2nifti", "≤ 0.5"))
-    else:
-        print("dicom2nifti is not installed (pip install dicom2nifti): its row is left out", file=sys.stderr)
-    return found
+    return [_row(prepared, runs, 58, "dcm2niix", "≤ 3"), _row(prepared, runs, FEW, "dicom2nifti", "≤ 0.5")]
 
 
 def _row(prepared: Prepared, runs: int, cases: int, tool: str, target: str) -> Row:

@@ -14,11 +14,15 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import subprocess
 import sys
+import venv
 from pathlib import Path
 
 from convert_exports import Size, wanted_series, write_export
 from measuring import Cost, Runs, cost_of
+
+DICOM2NIFTI = "dicom2nifti==2.6.2"
 
 
 def command_of(tool: str, export: Path, output: Path) -> list[str]:
@@ -31,7 +35,17 @@ def command_of(tool: str, export: Path, output: Path) -> list[str]:
     if tool == "wanted":
         quoted = [f"'{beside}/dcm2niix' -z y -o '{output}' '{series}'" for series in wanted_series(export)]
         return ["sh", "-c", "\n".join(quoted)]
-    return [str(beside / "dicom2nifti"), str(export), str(output)]
+    return [str(_dicom2nifti(export.parent)), str(export), str(output)]
+
+
+def _dicom2nifti(folder: Path) -> Path:
+    """Its command, in an environment of its own below a folder, made once: its decoders must not become ours."""
+    environment = folder / "dicom2nifti_environment"
+    command = environment / "bin" / "dicom2nifti"
+    if not command.is_file():
+        venv.create(environment, with_pip=True, clear=True)
+        subprocess.run([environment / "bin" / "pip", "install", "--quiet", DICOM2NIFTI], check=True)
+    return command
 
 
 def main() -> None:
