@@ -40,12 +40,12 @@ class Step:
 
 
 def rows(prepared: Prepared, runs: int) -> list[Row]:
-    """Measure; medians of `runs` for time, as many of each number of cases, in turn."""
+    """Measure; medians of `runs`, as many of each number of cases, in turn."""
     few, many = (steps_of(prepared, cases) for cases in (FEW, MANY))
     found: list[Row] = []
     for name in few:
         costs: list[list[Cost]] = [[], []]
-        for _ in range(runs if name in TIMED else 1):
+        for _ in range(runs):
             for step, results in ((few[name], costs[0]), (many[name], costs[1])):
                 step.before()
                 results.append(cost_of(step.command, step.environment, codes="01"))
