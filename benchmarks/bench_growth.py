@@ -1,11 +1,13 @@
 """Rows memory and growth: convert, preprocess, train, predict and evaluate with 58 and with 580 small cases.
 
 Training keeps cases in memory up to a budget, so its memory grows with them; its second row has a budget that holds few
-of them: it reads the others again in each epoch.
+of them: it reads the others again in each epoch. Both numbers of cases train in batches of two: by nnU-Net's rule (a batch
+is at most 5 % of the cases) the many would have 22, whose step takes more memory than the cases do.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from convert_exports import Size
 from evaluate import ours as evaluate_command
 from evaluate import write_cohort
 from measuring import Cost, Row, Runs, cost_of
-from prepared import NO_BIAS, NUMBER, Prepared
+from prepared import NO_BIAS, NUMBER, Prepared, Study
 
 from nnunet_spine.training.loader import DEFAULT_BUDGET_MIB
 
@@ -28,6 +30,8 @@ GROWING = f"train, {DEFAULT_BUDGET_MIB} MiB for cases"
 
 BUDGET_MIB = 4
 """Less than the cases of either study: both read cases again."""
+
+BATCH_SIZE = 2
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
 def steps_of(prepared: Prepared, cases: int) -> dict[str, Step]:
     """The commands for so many cases."""
     size = Size(cases, SIDE, SLICES, only_wanted=True)
-    study = prepared.study(size).trained_one()
+    study = in_small_batches(prepared.study(size)).trained_one()
     anew = prepared.work / f"anew_{cases}"
     judged = prepared.work / f"evaluate_{cases}_{SIDE}"
     if not judged.is_dir():
@@ -88,6 +92,15 @@ def steps_of(prepared: Prepared, cases: int) -> dict[str, Step]:
         "predict": Step(predict, clear(predicted), study.environment),
         "evaluate": Step(evaluate_command(judged), clear(judged / "out"), dict(os.environ)),
     }
+
+
+def in_small_batches(study: Study) -> Study:
+    """The study with `BATCH_SIZE` in its plans."""
+    plans_file = study.planned().preprocessed / f"{NO_BIAS}.json"
+    plans = json.loads(plans_file.read_text(encoding="utf-8"))
+    plans["configurations"]["3d_fullres"]["batch_size"] = BATCH_SIZE
+    plans_file.write_text(json.dumps(plans, indent=4), encoding="utf-8")
+    return study
 
 
 def clear(folder: Path) -> Callable[[], None]:
