@@ -1,8 +1,8 @@
 """Rows memory and growth: convert, preprocess, train, predict and evaluate with 58 and with 580 small cases.
 
 Training keeps cases in memory up to a budget, so its memory grows with them; its second row has a budget that holds few
-of them: it reads the others again in each epoch. Both numbers of cases train in batches of two: by nnU-Net's rule (a batch
-is at most 5 % of the cases) the many would have 22, whose step takes more memory than the cases do.
+of them: it reads the others again in each epoch. Both numbers of cases train in batches of two: by nnU-Net's rule,
+which takes at most 5 % of the cases, the many would have 22, and a step of 22 takes more memory than a step of two.
 """
 
 from __future__ import annotations
