@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import SimpleITK as sitk
 
+from nnunet_spine.environment_variables import variables_set
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -40,13 +42,9 @@ def prepare_processes(*modules: str, keep_memory: bool = False) -> None:
         Whether worker processes keep what they free; what the user set of `KEPT_MEMORY` stays.
     """
     get_context("forkserver").set_forkserver_preload(list(modules))
-    added = {name: value for name, value in KEPT_MEMORY.items() if keep_memory and name not in os.environ}
-    os.environ.update(added)
-    try:
+    unset = {name: value for name, value in KEPT_MEMORY.items() if keep_memory and name not in os.environ}
+    with variables_set(unset):  # for these processes alone
         forkserver.ensure_running()
-    finally:
-        for name in added:  # for these processes alone
-            del os.environ[name]
 
 
 @contextmanager

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cases import SPLITS_FILE, Fold, read_fold
+from nnunet_spine.environment_variables import variables_set
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
 from nnunet_spine.files import make_folder, read_json
 from nnunet_spine.nnunet.environment import (
@@ -145,7 +143,7 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
         PRECISION_VARIABLE: job.precision,
         TENSORBOARD_VARIABLE: int(job.tensorboard) or None,
     }
-    with _variables(variables), sole_trainer(make_folder(folder)), STOP.listening():
+    with variables_set(variables), sole_trainer(make_folder(folder)), STOP.listening():
         if not is_complete(folder, fold, with_probabilities=job.save_probabilities):  # by who held it before
             _train(job, name, progress, echo=echo)
     return Trained(folder, was_complete=False)
@@ -253,18 +251,3 @@ def _import_advice(error: Exception) -> str:
         f"nnU-Net's trainers cannot be imported ({error}). Most often torch and torchvision do not belong together: "
         "install both with this project's constraints.txt (`pip install -c constraints.txt .`)."
     )
-
-
-@contextmanager
-def _variables(values: Mapping[str, int | str | None]) -> Iterator[None]:
-    """Set environment variables for the block, those that are not None."""
-    earlier = {name: os.environ.get(name) for name in values}
-    os.environ.update({name: str(value) for name, value in values.items() if value is not None})
-    try:
-        yield
-    finally:
-        for name, value in earlier.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value

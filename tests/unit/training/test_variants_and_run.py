@@ -119,18 +119,6 @@ def test_a_fold_is_complete_with_checkpoint_summary_and_every_prediction(workspa
     assert is_complete(folder, fold)
 
 
-def test_variables_are_set_for_the_training_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
-    monkeypatch.setenv("A_SPINE_TEST", "before")
-    monkeypatch.delenv("B_SPINE_TEST", raising=False)
-    with run._variables({"A_SPINE_TEST": 3, "B_SPINE_TEST": 4, "C_SPINE_TEST": None}):
-        assert (os.environ["A_SPINE_TEST"], os.environ["B_SPINE_TEST"]) == ("3", "4")
-        assert "C_SPINE_TEST" not in os.environ
-    assert os.environ["A_SPINE_TEST"] == "before"
-    assert "B_SPINE_TEST" not in os.environ
-
-
 @pytest.mark.parametrize("value", ["many", "-3", "0", "2.5"])
 def test_a_variable_that_is_no_number_of_epochs(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
     from nnunet_spine.nnunet.environment import positive_variable
