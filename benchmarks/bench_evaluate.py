@@ -28,7 +28,7 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
             "default": theirs(root, None),
             "cpus": theirs(root, cpus),
         }
-        costs = in_turn(commands, runs, environment=FOLDERS)
+        costs = in_turn(commands, runs, environment=lambda _: FOLDERS)
         mine = costs["ours"]
         for name, option in (("default", ""), ("cpus", f" -np {cpus}")):
             other = costs[name]

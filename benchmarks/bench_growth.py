@@ -7,8 +7,6 @@ which takes at most 5 % of the cases, the many would have 22, and a step of 22 t
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,9 +15,10 @@ from pathlib import Path
 from convert_exports import Size
 from evaluate import ours as evaluate_command
 from evaluate import write_cohort
-from measuring import Cost, Row, Runs, cost_of
+from measuring import Cost, Row, in_turn
 from prepared import NO_BIAS, NUMBER, Prepared, Study
 
+from nnunet_spine.files import read_json, write_json
 from nnunet_spine.training.loader import DEFAULT_BUDGET_MIB
 
 FEW, MANY = 58, 580
@@ -48,12 +47,7 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
     few, many = (steps_of(prepared, cases) for cases in (FEW, MANY))
     found: list[Row] = []
     for name in few:
-        costs: list[list[Cost]] = [[], []]
-        for _ in range(runs):
-            for step, results in ((few[name], costs[0]), (many[name], costs[1])):
-                step.before()
-                results.append(cost_of(step.command, step.environment, codes="01"))
-        least, most = (Runs(tuple(results)).median for results in costs)
+        least, most = medians_of(few[name], many[name], runs)
         figures = f"{most.peak_mib:.0f} MiB / {least.peak_mib:.0f} MiB"
         target = "" if name == GROWING else "≤ 1.15"
         found.append(Row("memory", f"`{name}`: {MANY} cases / {FEW}", figures, most.peak_mib / least.peak_mib, target))
@@ -90,16 +84,29 @@ def steps_of(prepared: Prepared, cases: int) -> dict[str, Step]:
         GROWING: Step(study.train(0), clear(results), training),
         f"train, {BUDGET_MIB} MiB for cases": Step(study.train(0), clear(results), {**training, **budget}),
         "predict": Step(predict, clear(predicted), study.environment),
-        "evaluate": Step(evaluate_command(judged), clear(judged / "out"), dict(os.environ)),
+        "evaluate": Step(evaluate_command(judged), clear(judged / "out"), {}),
     }
+
+
+def medians_of(few: Step, many: Step, runs: int) -> tuple[Cost, Cost]:
+    """Median costs of two steps that run in turn."""
+    steps = {"few": few, "many": many}
+    found = in_turn(
+        {name: step.command for name, step in steps.items()},
+        runs,
+        before=lambda name: steps[name].before(),
+        environment=lambda name: steps[name].environment,
+        codes="01",
+    )
+    return found["few"].median, found["many"].median
 
 
 def in_small_batches(study: Study) -> Study:
     """The study with `BATCH_SIZE` in its plans."""
     plans_file = study.planned().preprocessed / f"{NO_BIAS}.json"
-    plans = json.loads(plans_file.read_text(encoding="utf-8"))
+    plans = read_json(plans_file)
     plans["configurations"]["3d_fullres"]["batch_size"] = BATCH_SIZE
-    plans_file.write_text(json.dumps(plans, indent=4), encoding="utf-8")
+    write_json(plans_file, plans)
     return study
 
 

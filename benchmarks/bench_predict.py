@@ -33,7 +33,7 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
         def clear(name: str, outputs: dict[str, Path] = outputs) -> None:
             shutil.rmtree(outputs[name], ignore_errors=True)
 
-        costs = in_turn(commands, runs, before=clear, environment=study.environment)
+        costs = in_turn(commands, runs, before=clear, environment=lambda _: study.environment)
         contents = [{p.name: p.read_bytes() for p in folder.glob("*.nii.gz")} for folder in outputs.values()]
         if len(contents[0]) != count or contents[0] != contents[1]:
             sys.exit(f"The predictions of {outputs} differ.")

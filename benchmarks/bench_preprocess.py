@@ -23,7 +23,7 @@ def rows(prepared: Prepared, runs: int) -> list[Row]:
     def clear(name: str) -> None:
         shutil.rmtree(study.preprocessed / made[name])
 
-    found = in_turn(commands, runs, before=clear, environment=study.environment)
+    found = in_turn(commands, runs, before=clear, environment=lambda _: study.environment)
     ours, theirs = found["ours"], found["theirs"]
     figures = side_by_side(theirs, ours)
     measured = (

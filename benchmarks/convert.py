@@ -20,20 +20,19 @@ import venv
 from pathlib import Path
 
 from convert_exports import Size, wanted_series, write_export
-from measuring import Cost, Runs, cost_of
+from measuring import BESIDE, Cost, Runs, cost_of
 
 DICOM2NIFTI = "dicom2nifti==2.6.2"
 
 
 def command_of(tool: str, export: Path, output: Path) -> list[str]:
     """What runs a tool on an export."""
-    beside = Path(sys.executable).parent
     if tool == "convert":
         return [sys.executable, "-m", "nnunet_spine", "convert", str(export), "--root", str(output)]
     if tool == "dcm2niix":
-        return [str(beside / "dcm2niix"), "-z", "y", "-o", str(output), str(export)]
+        return [str(BESIDE / "dcm2niix"), "-z", "y", "-o", str(output), str(export)]
     if tool == "wanted":
-        quoted = [f"'{beside}/dcm2niix' -z y -o '{output}' '{series}'" for series in wanted_series(export)]
+        quoted = [f"'{BESIDE}/dcm2niix' -z y -o '{output}' '{series}'" for series in wanted_series(export)]
         return ["sh", "-c", "\n".join(quoted)]
     return [str(_dicom2nifti(export.parent)), str(export), str(output)]
 

@@ -22,6 +22,7 @@ import dicom2nifti.convert_dicom
 import nibabel
 import numpy as np
 import numpy.typing as npt
+from measuring import BESIDE
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from nnunet_spine.dataset_conversion.dicom_headers import group_files
@@ -185,8 +186,7 @@ def ours(folder: Path, _: Path) -> Found | str:
 
 def by_dcm2niix(folder: Path, output: Path) -> Found | str:
     """Volumes of dcm2niix."""
-    program = Path(sys.executable).parent / "dcm2niix"
-    subprocess.run([program, "-z", "y", "-o", output, folder], check=False, capture_output=True)
+    subprocess.run([BESIDE / "dcm2niix", "-z", "y", "-o", output, folder], check=False, capture_output=True)
     return volumes_in(output)
 
 

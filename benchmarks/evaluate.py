@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
-from measuring import Cost, in_turn
+from measuring import BESIDE, Cost, in_turn
 
 SIZES = {"16 x 512 x 512": (16, 512, 512), "phantoms' 16 x 160 x 160": (16, 160, 160)}
 SPACING_ZYX_MM = (4.0, 0.5, 0.5)
@@ -76,7 +76,7 @@ def ours(root: Path) -> list[str]:
 
 def theirs(root: Path, processes: int | None) -> list[str]:
     """nnU-Net's command."""
-    command = [str(Path(sys.executable).parent / "nnUNetv2_evaluate_folder"), str(root / "labelsTr")]
+    command = [str(BESIDE / "nnUNetv2_evaluate_folder"), str(root / "labelsTr")]
     command += [str(root / "predictions"), "-djfile", str(root / "dataset.json"), "-pfile", str(root / "plans.json")]
     command += ["-o", str(root / "summary.json")]
     return command if processes is None else [*command, "-np", str(processes)]
@@ -86,7 +86,7 @@ def medians(commands: Mapping[str, Sequence[str]], runs: int) -> dict[str, Cost]
     """Median cost of each command over alternated runs."""
     os.environ.pop("nnUNet_def_n_proc", None)
     folders = {"nnUNet_raw": ".", "nnUNet_preprocessed": ".", "nnUNet_results": "."}
-    return {name: found.median for name, found in in_turn(commands, runs, environment=folders).items()}
+    return {name: found.median for name, found in in_turn(commands, runs, environment=lambda _: folders).items()}
 
 
 def show(title: str, costs: Mapping[str, Cost]) -> None:

@@ -148,15 +148,15 @@ def in_turn(
     runs: int,
     *,
     before: Callable[[str], None] = lambda _: None,
-    environment: Mapping[str, str] | None = None,
+    environment: Callable[[str], Mapping[str, str]] = lambda _: {},
     codes: str = "0",
 ) -> dict[str, Runs]:
-    """Costs of each command; they run in turn, the order alternated, each after `before` with its name."""
+    """Costs of each command; they run in turn, the order alternated, each after `before`; both functions take names."""
     costs: dict[str, list[Cost]] = {name: [] for name in commands}
     for run in range(runs):
         for name in list(commands)[:: -1 if run % 2 else 1]:
             before(name)
-            costs[name].append(cost_of(commands[name], environment, codes=codes))
+            costs[name].append(cost_of(commands[name], environment(name), codes=codes))
     return {name: Runs(tuple(found)) for name, found in costs.items()}
 
 
