@@ -11,7 +11,7 @@ from nnunet_spine.cases import Fold, write_splits
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
 from nnunet_spine.nnunet.environment import Workspace, trainers_folder
 from nnunet_spine.protocol import PROTOCOL, VARIANTS, Augmentation
-from nnunet_spine.training import run, variants
+from nnunet_spine.training import variants
 from nnunet_spine.training.run import TrainingJob, find_trainer, fold_folder, is_complete, train_fold
 
 CHANGES = {
