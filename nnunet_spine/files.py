@@ -10,7 +10,9 @@ import hashlib
 import io
 import json
 import os
+import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +22,17 @@ from typing import Any
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable
 
 PRIVATE_MODE = 0o600
+
+MOST_TEXT_BYTES = 2**29
+"""A file of text beyond this size is none of ours; reading it could take all memory."""
+
+_FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
+"""Beginnings of a cell that a spreadsheet takes for a formula (the last four: full-width), also behind apostrophes.
+
+Source: OWASP, CSV Injection.
+"""
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def make_folder(folder: Path) -> Path:
@@ -32,14 +45,50 @@ def make_folder(folder: Path) -> Path:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise NotWritable(
-            f"Cannot create the folder {folder}: {error.strerror or error}. "
+            f"Cannot create the folder {folder}: {system_reason(error)}. "
             "Choose an output folder that you can write to, or remove what is in the way."
         ) from error
     if not os.access(folder, os.W_OK):
         raise NotWritable(f"The folder {folder} is not writable. Choose another one, or change its permissions.")
     return folder
+
+
+def system_reason(error: Exception) -> str:
+    """What the system says of a file that it cannot open, in words; never the file's name."""
+    if isinstance(error, OSError):
+        return error.strerror or "the system gives no reason"
+    return "the name holds a character that no file name can have" if isinstance(error, ValueError) else "unknown"
+
+
+def check_output(path: Path) -> None:
+    """Check that a file may be written to a place: it is new, or a regular file.
+
+    Raises
+    ------
+    NotWritable
+        If a folder, a device, a pipe, a socket or a link is there; what the link leads to is left alone.
+    """
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise NotWritable(f"Cannot write {path}: {system_reason(error)}. Choose another place.") from error
+    if not stat.S_ISREG(mode):
+        kind = next((words for test, words in _KINDS if test(mode)), "no regular file")
+        raise NotWritable(f"{path} is {kind}; expected a regular file or nothing. Choose another place, or remove it.")
+
+
+_KINDS = (
+    (stat.S_ISLNK, "a link"),
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 @contextmanager
@@ -53,8 +102,9 @@ def replacing(path: Path) -> Iterator[Path]:
     Raises
     ------
     NotWritable
-        Where the folder cannot be created or written.
+        If the folder cannot be created or written, or `path` is no regular file.
     """
+    check_output(path)
     make_folder(path.parent)
     temporary = path.parent / f".{os.getpid()}.partial.{path.name}"
     try:
@@ -92,12 +142,27 @@ def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
 
 
 def csv_text(columns: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> str:
-    """CSV text of `rows` with a header; None becomes an empty field."""
+    """CSV text of `rows` with a header; None becomes an empty field.
+
+    A cell of text that a spreadsheet would take for a formula begins with an apostrophe, which `read_csv` removes.
+    """
     stream = io.StringIO()
     writer = csv.DictWriter(stream, fieldnames=list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows([{c: "" if row.get(c) is None else row[c] for c in columns} for row in rows])
+    writer.writerows([{c: "" if row.get(c) is None else _neutral(row[c]) for c in columns} for row in rows])
     return stream.getvalue()
+
+
+def _neutral(value: Any) -> Any:
+    """A cell that starts no formula; numbers stay, whether or not they are text."""
+    if isinstance(value, str) and _FORMULA.match(value) and not _NUMBER.fullmatch(value):
+        return f"'{value}"
+    return value
+
+
+def _original(cell: str) -> str:
+    """What `_neutral` was given."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, Any]], *, mode: int = 0o644) -> None:
@@ -126,21 +191,60 @@ def read_text(path: Path) -> str:
     try:
         if path.exists() and not path.is_file():  # a pipe would block
             raise BadInput(f"{path} is a folder, a pipe or a device. Give a file of text.")
+        if path.exists() and path.stat().st_size > MOST_TEXT_BYTES:
+            raise BadInput(f"{path} has more than {MOST_TEXT_BYTES // 2**20} MiB. Check that it is the right file.")
         return path.read_text(encoding="utf-8-sig")
+    except BadInput:
+        raise
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {path}. Check the path.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        raise BadInput(
-            f"{path} cannot be read as UTF-8 text ({error.__class__.__name__}). Save it as UTF-8."
-        ) from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path} is not UTF-8 text (byte {error.start + 1}). Save it as UTF-8.") from error
+    except (OSError, ValueError) as error:
+        raise BadInput(f"{path} cannot be read: {system_reason(error)}. Check the path and its permissions.") from error
 
 
 def read_json(path: Path) -> Any:
-    """Content of a JSON file; `NotFound` or `BadInput` as for `read_text`, or where it is not JSON."""
+    """Content of a JSON file.
+
+    Raises
+    ------
+    NotFound, BadInput
+        As for `read_text`; BadInput also if it is not JSON, nested too deeply, or holds NaN or infinity.
+    """
     try:
-        return json.loads(read_text(path))
+        return json.loads(read_text(path), parse_constant=_refuse_constant)
     except json.JSONDecodeError as error:
         raise BadInput(f"{path} is not valid JSON: line {error.lineno}, column {error.colno}: {error.msg}.") from error
+    except RecursionError as error:
+        raise BadInput(f"{path} is nested too deeply for JSON that anybody writes. Make it again.") from error
+    except _NotJson as error:
+        raise BadInput(f"{path} is not valid JSON: it holds {error}, which is no number. Make it again.") from error
+    except ValueError as error:  # a number of more digits than Python reads
+        if isinstance(error, NnunetSpineError):
+            raise
+        raise BadInput(f"{path} holds a number of more than 4000 digits. Make it again.") from error
+
+
+class _NotJson(ValueError):
+    """A constant that Python's JSON has and the standard has not."""
+
+
+def _refuse_constant(name: str) -> Any:
+    raise _NotJson(name)
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Content of a JSON file that holds an object; errors as for `read_json`, and `BadInput` if it holds none."""
+    content = read_json(path)
+    if not isinstance(content, dict):
+        raise BadInput(f"{path} holds {_json_kind(content)}; expected an object with named values. Make it again.")
+    return content
+
+
+def _json_kind(content: Any) -> str:
+    kinds = {list: "a list", str: "a text", bool: "a truth value", type(None): "nothing"}
+    return kinds.get(type(content), "a number")
 
 
 def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
@@ -175,7 +279,7 @@ def _csv_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
             raise BadInput(
                 f"{path}, line {reader.line_num}: more fields than the header has. Quote values with commas."
             )
-        rows.append({key.strip(): (value or "").strip() for key, value in row.items()})
+        rows.append({key.strip(): _original((value or "").strip()) for key, value in row.items()})
     return rows
 
 
@@ -188,6 +292,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     NotWritable
         Where `folder` already exists and is not empty, or its parent cannot be written.
     """
+    folder = real_folder(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise NotWritable(f"{folder} already exists and is not empty. Remove it, or choose another place.")
     with _staging_beside(folder) as staging:
@@ -203,9 +308,15 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
     The change is one step of the file system (`exchange`); the earlier folder is removed after it.
     """
+    folder = real_folder(folder)
     with _staging_beside(folder) as staging:
         yield staging
         exchange(staging, folder)
+
+
+def real_folder(folder: Path) -> Path:
+    """The folder that a link leads to, so that the link stays; any other path as it is."""
+    return folder.resolve() if folder.is_symlink() else folder
 
 
 @contextmanager
@@ -226,6 +337,7 @@ def _staging_beside(folder: Path) -> Iterator[Path]:
 
 def remove_abandoned(folder: Path) -> None:
     """Remove what killed processes left in making `folder`, and give back what one had moved away and not replaced."""
+    folder = real_folder(folder)
     moved = _moved_away(folder)
     if moved.exists() and not folder.exists():
         moved.rename(folder)
@@ -245,56 +357,6 @@ def _locked(folder: Path) -> int | None:
         os.close(descriptor)
         return None
     return descriptor
-
-
-@contextmanager
-def sole_writer(folder: Path) -> Iterator[None]:
-    """Keep other processes from making or replacing `folder`, by a lock beside it that ends with this process.
-
-    Where the block raises, folders that had to be made for the lock are removed if they are empty. A file system
-    without locks is trusted.
-
-    Raises
-    ------
-    NotWritable
-        Where another process is at work on `folder`, or its parent cannot be written.
-    """
-    missing = [parent for parent in folder.parents if not parent.exists()]
-    path = make_folder(folder.parent) / f".{folder.name}.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        if not _is_mine(descriptor, path):
-            raise NotWritable(f"Another process is changing {folder}. Wait until it has ended, and run again.")
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    except BaseException:
-        for parent in missing:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
-        raise
-    finally:
-        os.close(descriptor)
-
-
-def _is_mine(descriptor: int, path: Path) -> bool:
-    """Whether this process got the lock, on the file that has the name."""
-    return got_lock(descriptor) and (path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino)
-
-
-def got_lock(descriptor: int) -> bool:
-    """Lock an open file for this process where no other has it; whether it has it now.
-
-    The lock ends with the descriptor, so with the process. A file system without locks is trusted.
-    """
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    return True
 
 
 def remove_partial(path: Path) -> None:

@@ -16,7 +16,7 @@ from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Se
 from nnunet_spine.dataset_conversion.source_kinds import discover
 from nnunet_spine.dataset_conversion.told import nothing_usable
 from nnunet_spine.errors import BadInput
-from nnunet_spine.files import sole_writer
+from nnunet_spine.locks import sole_writer
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL
 from nnunet_spine.worker_processes import prepare_processes

@@ -24,8 +24,9 @@ from nnunet_spine.dataset_conversion.references import read_reference
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
-from nnunet_spine.files import read_csv, read_json, sole_writer
+from nnunet_spine.files import read_csv, read_json
 from nnunet_spine.images import SUFFIXES, is_volume_file, reorient, volume_stem
+from nnunet_spine.locks import sole_writer
 from nnunet_spine.manifest import MANIFEST_FILE
 
 STEP = "import-corrections"

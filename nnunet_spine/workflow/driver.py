@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from types import FrameType
 
 from nnunet_spine.errors import BadInput, NotWritable, WorkFailed
-from nnunet_spine.files import got_lock, make_folder
+from nnunet_spine.files import make_folder
+from nnunet_spine.locks import got_lock
 from nnunet_spine.workflow.demands import Demand, Machine, demand_of, this_machine
 from nnunet_spine.workflow.engine import engine_command, last_problem, require_engine
 from nnunet_spine.workflow.job import DRIVER_VARIABLE, GRACE_SECONDS, die_with_parent

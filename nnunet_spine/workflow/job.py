@@ -17,7 +17,8 @@ from types import FrameType
 from typing import Any
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, WorkFailed
-from nnunet_spine.files import got_lock, make_folder, write_json, write_text
+from nnunet_spine.files import make_folder, write_json, write_text
+from nnunet_spine.locks import got_lock
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.workflow.demands import demand_of, this_machine
 from nnunet_spine.workflow.gpus import claim_gpus

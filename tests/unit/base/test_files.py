@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
+import socket
 import stat
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from nnunet_spine.files import (
     make_folder,
     read_csv,
     read_json,
+    read_object,
     replacing,
     sha256,
     staged_folder,
@@ -143,3 +146,94 @@ def test_staged_folder_takes_an_empty_one(tmp_path: Path) -> None:
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+49 30", "'+49 30"),
+        ("-", "'-"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\t=1", "'\t=1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("'=1+1", "''=1+1"),
+        ("-0.25", "-0.25"),
+        ("+1e-3", "+1e-3"),
+        (-0.25, "-0.25"),
+        ("'quoted'", "'quoted'"),
+        ("a=b", "a=b"),
+    ],
+)
+def test_no_cell_starts_a_formula(value: object, cell: str) -> None:
+    assert csv_text(("a",), [{"a": value}]) == f"a\n{cell}\n"
+
+
+@given(st.lists(st.text(alphabet="=+-@'\t x1\uff1d,\"").map(str.strip), max_size=5))
+def test_cells_are_read_back_as_they_were(tmp_path_factory, values: list[str]) -> None:
+    path = tmp_path_factory.mktemp("csv") / "a.csv"
+    write_csv(path, ("a", "b"), [{"a": value, "b": "x"} for value in values])
+    assert [row["a"] for row in read_csv(path, ("a", "b"))] == values
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("[" * 100_000, "nested too deeply"),
+        ('{"a": NaN}', "NaN, which is no number"),
+        ("[-Infinity]", "-Infinity"),
+        ("1" * 5000, "more than 4000 digits"),
+    ],
+)
+def test_json_that_nobody_writes(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(BadInput, match=words):
+        read_json(tmp_path / "a.json")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"), [("[]", "a list"), ('"x"', "a text"), ("3", "a number"), ("null", "nothing")]
+)
+def test_an_object_is_expected(tmp_path: Path, content: str, words: str) -> None:
+    (tmp_path / "a.json").write_text(content)
+    with pytest.raises(BadInput, match=f"holds {words}"):
+        read_object(tmp_path / "a.json")
+
+
+def make_special(path: Path, kind: str) -> None:
+    if kind == "a pipe":
+        os.mkfifo(path)
+    elif kind == "a socket":
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind(str(path))
+    elif kind == "a folder":
+        path.mkdir()
+    else:
+        path.symlink_to("elsewhere")
+
+
+@pytest.mark.parametrize("kind", ["a pipe", "a socket", "a folder", "a link"])
+def test_what_is_no_regular_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
+    make_special(tmp_path / "a.csv", kind)
+    before = (tmp_path / "a.csv").lstat()
+    with pytest.raises(NotWritable, match=f"is {kind}"):
+        write_bytes(tmp_path / "a.csv", b"x")
+    after = (tmp_path / "a.csv").lstat()
+    assert (before.st_ino, before.st_mode) == (after.st_ino, after.st_mode)
+    assert names(tmp_path) == ["a.csv"]
+
+
+def test_a_device_is_not_replaced(tmp_path: Path) -> None:
+    with pytest.raises(NotWritable, match="is a device"):
+        write_bytes(Path("/dev/null"), b"x")
+    assert Path("/dev/null").is_char_device()
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    with pytest.raises(NotWritable, match="Cannot write"):
+        write_bytes(tmp_path / name, b"x")
+    with pytest.raises(NotWritable, match="Cannot create"):
+        make_folder(tmp_path / name)
+    with pytest.raises((NotFound, BadInput)):
+        read_json(tmp_path / name)

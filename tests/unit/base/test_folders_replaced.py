@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from nnunet_spine import files
-from nnunet_spine.errors import NotWritable
-from nnunet_spine.files import exchange, link_or_copy, remove_abandoned, remove_partial, replacing_folder, sole_writer
+from nnunet_spine.files import exchange, link_or_copy, remove_abandoned, remove_partial, replacing_folder, staged_folder
 
 
 def folder_with(path: Path, text: str) -> Path:
@@ -66,31 +62,6 @@ def test_partial_files_of_one_name_are_removed(tmp_path: Path) -> None:
     assert names(tmp_path) == [".17.partial.m1.csv", "m[1].csv"]
 
 
-def test_one_process_at_a_time(tmp_path: Path) -> None:
-    with sole_writer(tmp_path / "new" / "data"):
-        with pytest.raises(NotWritable, match="Another process is changing"), sole_writer(tmp_path / "new" / "data"):
-            pass
-        with sole_writer(tmp_path / "new" / "other"):
-            pass
-    assert names(tmp_path / "new") == []
-    with pytest.raises(KeyError), sole_writer(tmp_path / "newer" / "still" / "data"):
-        raise KeyError
-    assert names(tmp_path) == ["new"]
-
-
-def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
-    code = (
-        "import os, signal, sys; from pathlib import Path; from nnunet_spine.files import sole_writer\n"
-        "with sole_writer(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
-    )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "data")], check=False)
-    assert done.returncode == -signal.SIGKILL
-    assert names(tmp_path) == [".data.lock"]
-    with sole_writer(tmp_path / "data"):
-        pass
-    assert names(tmp_path) == []
-
-
 def test_a_file_is_linked_or_copied_with_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "a.txt"
     source.write_text("a")
@@ -105,3 +76,15 @@ def test_a_file_is_linked_or_copied_with_its_time(tmp_path: Path, monkeypatch: p
     link_or_copy(source, tmp_path / "c.txt")
     assert (source.stat().st_nlink, (tmp_path / "c.txt").stat().st_mtime) == (2, 1e9)
     assert (tmp_path / "c.txt").read_text() == "a"
+
+
+@pytest.mark.parametrize("replace", [staged_folder, replacing_folder])
+def test_a_folder_that_is_a_link_stays_the_link(tmp_path: Path, replace) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk" / "data").mkdir()
+    (tmp_path / "data").symlink_to(tmp_path / "disk" / "data")
+    with replace(tmp_path / "data") as staging:
+        (staging / "a.txt").write_text("new")
+    assert (tmp_path / "data").is_symlink()
+    assert (tmp_path / "disk" / "data" / "a.txt").read_text() == "new"
+    assert names(tmp_path / "disk") == ["data"]
