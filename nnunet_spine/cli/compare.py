@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.options import add_json
+from nnunet_spine.cli.options import add_json, path_of
 
 if TYPE_CHECKING:
     from nnunet_spine.evaluation.compare import Comparison
@@ -22,7 +22,11 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "lines are the verdict: whether there is evidence of a difference between the trained models.",
     )
     parser.add_argument(
-        "evaluations", type=Path, nargs="+", metavar="EVALUATION", help="evaluation.json, or the folder that holds it"
+        "evaluations",
+        type=path_of,
+        nargs="+",
+        metavar="EVALUATION",
+        help="evaluation.json, or the folder that holds it",
     )
     parser.add_argument("--labels", nargs="+", help="name of each model; default: the name of its folder")
     parser.add_argument(
@@ -38,7 +42,7 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
     )
     parser.add_argument("--note", action="append", default=[], help="caveat to show on top; may be repeated")
     parser.add_argument(
-        "--output", type=Path, required=True, help="folder for comparison.json, tests.csv and paired.csv"
+        "--output", type=path_of, required=True, help="folder for comparison.json, tests.csv and paired.csv"
     )
     add_json(parser)
     parser.set_defaults(run=run)

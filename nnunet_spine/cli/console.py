@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import signal
 import sys
 import textwrap
@@ -14,6 +16,49 @@ from typing import Any
 from nnunet_spine.progress import Progress, silent
 
 PLAIN_INTERVAL_SECONDS = 10.0
+
+
+class StandardErrorHandler(logging.Handler):
+    """Log records on the standard error of now, which `only_our_words` may have replaced."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        print(self.format(record), file=sys.stderr)
+
+
+@contextmanager
+def only_our_words(active: bool = True) -> Iterator[None]:
+    """Keep what C libraries write to standard error off it for the block, from any thread and worker process.
+
+    ITK, NIfTI's library and GDCM write file names and warnings there, past Python. Python keeps writing to it.
+    """
+    if not active:
+        yield
+        return
+    saved, earlier = os.dup(2), sys.stderr
+    own = _is_descriptor(earlier, 2)
+    stream = os.fdopen(os.dup(saved), "w", encoding="utf-8", errors="backslashreplace", buffering=1) if own else earlier
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        earlier.flush()
+        sys.stderr = stream
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        stream.flush()
+        os.dup2(saved, 2)
+        sys.stderr = earlier
+        os.close(saved)
+        os.close(nowhere)
+        if own:
+            stream.close()
+
+
+def _is_descriptor(stream: Any, number: int) -> bool:
+    try:
+        return bool(stream.fileno() == number)
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def report_error(message: str) -> None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import argparse
 import textwrap
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.cli.console import format_table, print_json, print_paragraph, progress_bar, stop_cleanly
-from nnunet_spine.cli.options import add_json, add_root, workspace_of
+from nnunet_spine.cli.options import add_json, add_root, path_of, workspace_of
 from nnunet_spine.protocol import PROTOCOL
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ def add_subparser(subparsers: Any) -> None:
         "replace the earlier ones.",
     )
     parser.add_argument(
-        "source", type=Path, metavar="SOURCE", help="folder of a DICOM export or a BIDS data set, or a cases.csv"
+        "source", type=path_of, metavar="SOURCE", help="folder of a DICOM export or a BIDS data set, or a cases.csv"
     )
     parser.add_argument(
         "--dataset", type=int, default=DEFAULT_DATASET, metavar="N", help="number (default: %(default)s)"
@@ -45,7 +44,7 @@ def add_subparser(subparsers: Any) -> None:
         "--seed", type=int, default=PROTOCOL.seed, help="of case numbers and folds (default: %(default)s)"
     )
     add_root(parser)
-    parser.add_argument("--mapping", type=Path, metavar="FILE", help="where the private mapping goes")
+    parser.add_argument("--mapping", type=path_of, metavar="FILE", help="where the private mapping goes")
     parser.add_argument(
         "--tumor-label",
         action="append",
@@ -72,7 +71,7 @@ def add_subparser(subparsers: Any) -> None:
     parser.add_argument("--dry-run", action="store_true", help="show what was found and why, and write nothing")
     parser.add_argument(
         "--write-cases",
-        type=Path,
+        type=path_of,
         metavar="FILE",
         help="write what was found as a private cases.csv to correct, no more",
     )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.cli.console import format_table, print_json, print_paragraph, progress_bar, report, stop_cleanly
-from nnunet_spine.cli.options import add_json
+from nnunet_spine.cli.options import add_json, path_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,8 +23,8 @@ def add_subparser(subparsers: Any) -> None:
         "its source's grid, format and name, as float32. Exit code 1 where some images could not be corrected, 2 where "
         "none could.",
     )
-    parser.add_argument("images", type=Path, nargs="+", metavar="IMAGE", help="volume: .nii, .nii.gz, .nrrd or .mha")
-    parser.add_argument("--output", type=Path, metavar="DIR", help="folder of the corrected volumes")
+    parser.add_argument("images", type=path_of, nargs="+", metavar="IMAGE", help="volume: .nii, .nii.gz, .nrrd or .mha")
+    parser.add_argument("--output", type=path_of, metavar="DIR", help="folder of the corrected volumes")
     parser.add_argument(
         "--method",
         choices=("van_leemput", "n4", "none"),
@@ -33,7 +32,9 @@ def add_subparser(subparsers: Any) -> None:
         help="default: %(default)s, which leaves an image without a clear field as it is",
     )
     parser.add_argument("--field", action="store_true", help="write the field, too: NAME_field.SUFFIX")
-    parser.add_argument("--report", type=Path, metavar="FILE.html", help="page of pictures; replaced where it is there")
+    parser.add_argument(
+        "--report", type=path_of, metavar="FILE.html", help="page of pictures; replaced where it is there"
+    )
     parser.add_argument(
         "--gamma",
         type=float,

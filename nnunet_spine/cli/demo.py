@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.cli.console import print_json, print_paragraph, progress_bar
-from nnunet_spine.cli.options import add_device, add_json
+from nnunet_spine.cli.options import add_device, add_json, path_of
 
 if TYPE_CHECKING:
     from nnunet_spine.workflow.study_settings import StudySettings
@@ -23,13 +23,13 @@ def add_subparser(subparsers: Any) -> None:
         "epochs and nnU-Net's own configuration for a few iterations, judge both, and write a report. Run again, it "
         "does only what is missing.",
     )
-    parser.add_argument("--output", type=Path, default=Path("demo"), metavar="DIR", help="default: %(default)s")
+    parser.add_argument("--output", type=path_of, default=Path("demo"), metavar="DIR", help="default: %(default)s")
     parser.add_argument(
         "--cases", type=int, default=24, metavar="N", help="default: %(default)s; 58 is the full cohort"
     )
     parser.add_argument("--epochs", type=int, default=30, metavar="N", help="default: %(default)s; documented: 400")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default: %(default)s")
-    parser.add_argument("--background", type=Path, metavar="DIR", help="real volumes to implant the lesions into")
+    parser.add_argument("--background", type=path_of, metavar="DIR", help="real volumes to implant the lesions into")
     add_device(parser)
     add_json(parser)
     parser.set_defaults(run=run)

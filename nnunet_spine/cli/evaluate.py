@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nnunet_spine.cli.options import add_json
+from nnunet_spine.cli.options import add_json, path_of
 from nnunet_spine.protocol import PROTOCOL, Criterion
 
 if TYPE_CHECKING:
@@ -23,27 +22,27 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
         "Exit code 1 where a prediction is missing, empty, unusable or of no test case: each is named, all is "
         "written, and a case without a usable prediction counts as a miss.",
     )
-    parser.add_argument("--reference", type=Path, required=True, help="folder of CASE.nii.gz, such as labelsTr")
+    parser.add_argument("--reference", type=path_of, required=True, help="folder of CASE.nii.gz, such as labelsTr")
     parser.add_argument(
         "--predictions",
-        type=Path,
+        type=path_of,
         required=True,
         help="folder of CASE.nii.gz, or nnU-Net's trained-model folder with fold_K/validation",
     )
-    parser.add_argument("--splits", type=Path, required=True, help="nnU-Net's splits_final.json")
-    parser.add_argument("--cases", type=Path, help="cases.csv: the patient of each case")
+    parser.add_argument("--splits", type=path_of, required=True, help="nnU-Net's splits_final.json")
+    parser.add_argument("--cases", type=path_of, help="cases.csv: the patient of each case")
     parser.add_argument(
         "--criterion",
         choices=[_option(criterion) for criterion in Criterion],
         default=_option(PROTOCOL.criterion),
         help="when a case counts as detected (default: %(default)s)",
     )
-    parser.add_argument("--images", type=Path, help="folder of CASE_0000.nii.gz, such as imagesTr: how lesions look")
+    parser.add_argument("--images", type=path_of, help="folder of CASE_0000.nii.gz, such as imagesTr: how lesions look")
     parser.add_argument(
-        "--resize-ceiling", type=Path, metavar="CSV", help="PLANS_resize_ceiling.csv, as `plan` writes it"
+        "--resize-ceiling", type=path_of, metavar="CSV", help="PLANS_resize_ceiling.csv, as `plan` writes it"
     )
-    parser.add_argument("--bias-fields", type=Path, metavar="CSV", help="PLANS_bias_fields.csv, as `plan` writes it")
-    parser.add_argument("--output", type=Path, required=True, help="folder for evaluation.json and the tables")
+    parser.add_argument("--bias-fields", type=path_of, metavar="CSV", help="PLANS_bias_fields.csv, as `plan` writes it")
+    parser.add_argument("--output", type=path_of, required=True, help="folder for evaluation.json and the tables")
     parser.add_argument(
         "--accept-empty",
         action="store_true",

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
 from nnunet_spine.cli.convert import DEFAULT_DATASET, conversion_as_dict, print_conversion
-from nnunet_spine.cli.options import add_json, add_root, workspace_of
+from nnunet_spine.cli.options import add_json, add_root, path_of, workspace_of
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -20,24 +19,26 @@ def add_subparser(subparsers: Any) -> None:
         "set. A mask named after a case of the data set becomes its reference, and the earlier one is kept. A mask "
         "with the name of another image becomes a training case with that image.",
     )
-    parser.add_argument("masks", type=Path, metavar="DIR", help="folder of CASE.nii.gz, .nii, .nrrd, .seg.nrrd or .mha")
+    parser.add_argument(
+        "masks", type=path_of, metavar="DIR", help="folder of CASE.nii.gz, .nii, .nrrd, .seg.nrrd or .mha"
+    )
     parser.add_argument(
         "--dataset", default=str(DEFAULT_DATASET), metavar="N", help="number or name (default: %(default)s)"
     )
     parser.add_argument(
         "--images",
-        type=Path,
+        type=path_of,
         metavar="FOLDER",
         help="images of new cases, CASE_0000.nii.gz (default: the data set's imagesTs)",
     )
     parser.add_argument(
         "--cases",
-        type=Path,
+        type=path_of,
         metavar="FILE.csv",
         help="columns case, patient: whose new cases are (default: of new patients)",
     )
     add_root(parser)
-    parser.add_argument("--mapping", type=Path, metavar="FILE", help="where the private mapping is")
+    parser.add_argument("--mapping", type=path_of, metavar="FILE", help="where the private mapping is")
     parser.add_argument("--allow-partial", action="store_true", help="exit 0 although masks were left out")
     add_json(parser)
     parser.set_defaults(run=run)

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from nnunet_spine.cli.options import path_of
+
 DEFAULT_FILE = Path("study.yaml")
 
 
@@ -17,7 +19,7 @@ def add_subparser(subparsers: Any) -> None:
         description="Write a commented study file. An existing file is left alone.",
     )
     parser.add_argument(
-        "study", type=Path, nargs="?", default=DEFAULT_FILE, metavar="STUDY.yaml", help="default: %(default)s"
+        "study", type=path_of, nargs="?", default=DEFAULT_FILE, metavar="STUDY.yaml", help="default: %(default)s"
     )
     parser.add_argument(
         "--example",

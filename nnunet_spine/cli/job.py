@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
+
+from nnunet_spine.cli.options import path_of
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -14,7 +15,7 @@ def add_subparser(subparsers: Any) -> None:
         description="Do one step of a study, as the workflow does it. Exit code 75 where it was stopped and goes on "
         "when it is run again.",
     )
-    parser.add_argument("study", type=Path, metavar="STUDY.yaml")
+    parser.add_argument("study", type=path_of, metavar="STUDY.yaml")
     parser.add_argument("step", metavar="STEP", help="such as train/documented/0")
     parser.set_defaults(run=run)
 

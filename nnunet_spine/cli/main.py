@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import logging
 import os
 import sys
+import traceback
+import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 from nnunet_spine import __version__
-from nnunet_spine.cli.console import report_error
+from nnunet_spine.cli.console import StandardErrorHandler, only_our_words, report_error
 from nnunet_spine.errors import NnunetSpineError
 
 COMMANDS = (
@@ -54,10 +58,27 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+READS_FILES = frozenset(
+    ("convert", "import-corrections", "plan", "preprocess", "predict", "evaluate", "compare", "report", "correct-bias")
+)
+"""Sub-commands that read other people's files by libraries that print."""
+
+DEBUG_VARIABLE = "NNUNET_SPINE_DEBUG"
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command and return its exit code: 0 done, 1 the work failed, 2 bad usage or bad input."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[StandardErrorHandler()])
     arguments = build_parser().parse_args(argv)
+    with only_our_words(arguments.command in READS_FILES), warnings.catch_warnings():
+        if not sys.warnoptions:
+            warnings.simplefilter("ignore")  # they quote values of headers
+        return _run(arguments)
+
+
+def _run(arguments: argparse.Namespace) -> int:
     try:
         code = int(arguments.run(arguments))
         sys.stdout.flush()
@@ -72,6 +93,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         # The reader is gone, as with `| head`: what Python still flushes on its way out goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError:
+        report_error("There is not enough memory for this. Use a machine with more, or give fewer or smaller images.")
+        return 1
+    except Exception as error:  # noqa: BLE001 - a person is told what to do instead of shown a traceback
+        if os.environ.get(DEBUG_VARIABLE):
+            traceback.print_exc()
+        report_error(_unexpected(error))
+        return 1
+
+
+def _unexpected(error: Exception) -> str:
+    """What to say of an error that this program should have foreseen."""
+    ours = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if f"{os.sep}nnunet_spine{os.sep}" in frame.filename
+    ]
+    place = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}" if ours else "an unknown place"
+    return (
+        f"This is a defect of nnunet-spine ({place}): it met something that it does not know. Please report it with "
+        f"the command that you gave. {DEBUG_VARIABLE}=1 prints the details, which may name files."
+    )
 
 
 if __name__ == "__main__":

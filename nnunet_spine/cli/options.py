@@ -3,17 +3,36 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import os
 from pathlib import Path
 
 from nnunet_spine.nnunet.environment import CONFIGURATION, DEFAULT_TRAINER, PLANS_NAME, Workspace
 from nnunet_spine.nnunet.runtime import DEVICES
 
 
+def path_of(text: str) -> Path:
+    """Path of an option or argument; `argparse.ArgumentTypeError` if no file can have that name.
+
+    The message does not repeat the text, which may name a patient.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError("found an empty path; expected a file or a folder")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError("found a NUL character in a path, which no file name can have")
+    try:
+        os.lstat(text)
+    except OSError as error:
+        if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
+            raise argparse.ArgumentTypeError(f"this is no path: {error.strerror}") from error
+    return Path(text)
+
+
 def add_root(parser: argparse.ArgumentParser) -> None:
     """`--root`: where nnU-Net's folders are."""
     parser.add_argument(
         "--root",
-        type=Path,
+        type=path_of,
         metavar="DIR",
         help="folder that holds nnUNet_raw, nnUNet_preprocessed and nnUNet_results (default: the variables of these "
         "names, else $NNUNET_SPINE_HOME, else ./nnunet_spine_data)",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cli.console import print_json, progress_bar, report
-from nnunet_spine.cli.options import add_json
+from nnunet_spine.cli.options import add_json, path_of
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -18,12 +17,12 @@ def add_subparser(subparsers: Any) -> None:
         help="write a synthetic cohort of spine MRI with tumors, as DICOM",
         description="Write fake patients with spine MRI and intradural tumors, as a hospital's archive exports them.",
     )
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="folder to create")
+    parser.add_argument("--output", type=path_of, required=True, metavar="DIR", help="folder to create")
     parser.add_argument("--cases", type=int, default=58, metavar="N", help="number of cases (default: 58)")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another cohort (default: 0)")
     parser.add_argument(
         "--background",
-        type=Path,
+        type=path_of,
         metavar="DIR",
         help="folder of real volumes (NAME.nii.gz, NAME_cord.nii.gz) to put the tumors into",
     )

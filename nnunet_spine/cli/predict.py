@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
-from nnunet_spine.cli.options import add_dataset, add_device, add_json, add_model, add_root, workspace_of
+from nnunet_spine.cli.options import add_dataset, add_device, add_json, add_model, add_root, path_of, workspace_of
 
 
 def add_subparser(subparsers: Any) -> None:
     """Add the sub-command."""
     parser = subparsers.add_parser("predict", help="segment new images with a trained model")
     add_dataset(parser)
-    parser.add_argument("--input", type=Path, required=True, metavar="DIR", help="images named CASE_0000.nii.gz")
-    parser.add_argument("--output", type=Path, required=True, metavar="DIR", help="segmentations, CASE.nii.gz")
+    parser.add_argument("--input", type=path_of, required=True, metavar="DIR", help="images named CASE_0000.nii.gz")
+    parser.add_argument("--output", type=path_of, required=True, metavar="DIR", help="segmentations, CASE.nii.gz")
     parser.add_argument("--folds", type=int, nargs="+", default=(), metavar="N", help="default: all that are trained")
     parser.add_argument(
         "--save-probabilities", action="store_true", help="write CASE.npz beside each segmentation, as nnU-Net does"

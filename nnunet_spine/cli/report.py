@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.options import add_json
+from nnunet_spine.cli.options import add_json, path_of
 
 if TYPE_CHECKING:
     from nnunet_spine.evaluation.compare import Comparison
@@ -27,7 +27,7 @@ def add_subparser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--evaluation",
-        type=Path,
+        type=path_of,
         action="append",
         required=True,
         metavar="DIR",
@@ -35,20 +35,28 @@ def add_subparser(subparsers: Any) -> None:
     )
     parser.add_argument(
         "--predictions",
-        type=Path,
+        type=path_of,
         action="append",
         required=True,
         metavar="DIR",
         help="the predictions of that evaluation; one for each, in the same order",
     )
-    parser.add_argument("--references", type=Path, required=True, metavar="DIR", help="CASE.nii.gz, such as labelsTr")
-    parser.add_argument("--images", type=Path, required=True, metavar="DIR", help="CASE_0000.nii.gz, such as imagesTr")
     parser.add_argument(
-        "--output", type=Path, required=True, metavar="DIR", help="folder of the report; an earlier report is replaced"
+        "--references", type=path_of, required=True, metavar="DIR", help="CASE.nii.gz, such as labelsTr"
+    )
+    parser.add_argument(
+        "--images", type=path_of, required=True, metavar="DIR", help="CASE_0000.nii.gz, such as imagesTr"
+    )
+    parser.add_argument(
+        "--output",
+        type=path_of,
+        required=True,
+        metavar="DIR",
+        help="folder of the report; an earlier report is replaced",
     )
     parser.add_argument(
         "--comparison",
-        type=Path,
+        type=path_of,
         metavar="DIR",
         help="folder that `nnunet-spine compare` wrote of them: its notes, methods and tables are shown",
     )

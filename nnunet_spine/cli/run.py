@@ -7,10 +7,9 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.options import add_json
+from nnunet_spine.cli.options import add_json, path_of
 
 if TYPE_CHECKING:
     from nnunet_spine.workflow.driver import Outcome, Planned, Update
@@ -31,7 +30,9 @@ def add_subparser(subparsers: Any) -> None:
         "interruption, it goes on. This process has to stay alive; where it is killed, run it again. "
         "Exit code 1 where a step failed, 130 where it was stopped.",
     )
-    parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="the study file; `nnunet-spine init` writes one")
+    parser.add_argument(
+        "study", type=path_of, metavar="STUDY.yaml", help="the study file; `nnunet-spine init` writes one"
+    )
     parser.add_argument(
         "--executor", choices=("local", "slurm"), default="local", help="where steps run (default: %(default)s)"
     )

@@ -6,10 +6,9 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnunet_spine.cli.options import add_json
+from nnunet_spine.cli.options import add_json, path_of
 
 if TYPE_CHECKING:
     from nnunet_spine.workflow.study_status import Row
@@ -26,7 +25,7 @@ def add_subparser(subparsers: Any) -> None:
         description="Show each step of a study: its state, epoch, loss, time left and host, and of those that failed "
         "the last error with the log's path. It only reads, and works from any machine that sees the output.",
     )
-    parser.add_argument("study", type=Path, metavar="STUDY.yaml", help="the study file")
+    parser.add_argument("study", type=path_of, metavar="STUDY.yaml", help="the study file")
     parser.add_argument("--watch", action="store_true", help="show it again every few seconds, until all is done")
     add_json(parser)
     parser.set_defaults(run=run)

@@ -169,3 +169,43 @@ def test_an_error_is_wrapped_on_a_terminal_and_one_line_elsewhere(monkeypatch, c
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     console.report_error("word " * 40)
     assert max(map(len, capsys.readouterr().err.splitlines())) <= 80
+
+
+def test_what_libraries_write_stays_off_standard_error_and_our_words_do_not(tmp_path: Path) -> None:
+    code = (
+        "import logging, os, sys, threading\n"
+        "from nnunet_spine.cli.console import StandardErrorHandler, only_our_words\n"
+        "logging.basicConfig(handlers=[StandardErrorHandler()])\n"
+        "with only_our_words():\n"
+        "    threading.Thread(target=os.write, args=(2, b'library in a thread\\n')).start()\n"
+        "    os.system('echo child >&2')\n"
+        "    print('ours', file=sys.stderr)\n"
+        "    logging.warning('logged')\n"
+        "print('after', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["ours", "WARNING:root:logged", "after"]
+
+
+@pytest.mark.parametrize("option", [["--root", ""], ["--root", " "], ["--root", "x" * 300], ["--root", "a\0b"]])
+def test_what_is_no_path_is_refused_without_repeating_it(option: list[str], capsys) -> None:
+    with pytest.raises(SystemExit) as end:
+        main.main(["env", *option])
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "argument --root" in error
+    assert "xxx" not in error
+
+
+@pytest.mark.parametrize("debug", ["", "1"])
+def test_a_defect_is_told_in_a_sentence(monkeypatch, capsys, debug: str) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("of patient Doe")
+
+    monkeypatch.setenv(main.DEBUG_VARIABLE, debug)
+    monkeypatch.setattr("nnunet_spine.cli.info.workspace_of", fail)
+    assert main.main(["info"]) == 1
+    error = capsys.readouterr().err
+    assert "error: This is a defect of nnunet-spine (info.py, line" in error
+    assert ("Traceback" in error) is bool(debug)
+    assert ("Doe" in error) is bool(debug)
