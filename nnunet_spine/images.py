@@ -1,11 +1,12 @@
-"""A volume with its geometry.
+"""A volume with its geometry, read from and written to a file.
 
 Arrays are (z, y, x), as SimpleITK gives them; everything named `_xyz` is in
-SimpleITK's order (x, y, z). Physical space is LPS, in millimetres.
+SimpleITK's order (x, y, z). Physical space is LPS, in millimeters.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from isal import igzip, igzip_lib
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
 from nnunet_spine.files import is_regular_file, replacing
-from nnunet_spine.volume_headers import hushed, read_volume_header
+from nnunet_spine.grids import Geometry
+from nnunet_spine.volume_headers import VolumeHeader, read_volume_header, read_voxels
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Endings of volume files that `read_volume` accepts."""
@@ -28,79 +30,10 @@ SAGITTAL_ORIENTATION = "PIL"
 Slices are then the first array axis, as in a sagittal DICOM series.
 """
 
-GRID_TOLERANCE_MM = 1e-3
+_FLOATS = {16: "f4", 64: "f8"}
+"""NIfTI's codes of floating types; ITK reads no wider ones."""
+
 _DAMAGED: type[Exception] = igzip_lib.IsalError  # type: ignore[assignment]  # its stub says that it is an instance
-
-
-@dataclass(frozen=True)
-class Geometry:
-    """The grid of a 3D volume in physical space.
-
-    Parameters
-    ----------
-    size_xyz
-        Voxels per axis.
-    spacing_xyz_mm
-        Distance of voxel centres per axis, in mm.
-    origin_xyz_mm
-        Centre of the first voxel, LPS, in mm.
-    direction
-        Row-major 3x3 matrix whose columns are the unit vectors of x, y and z.
-    """
-
-    size_xyz: tuple[int, int, int]
-    spacing_xyz_mm: tuple[float, float, float]
-    origin_xyz_mm: tuple[float, float, float]
-    direction: tuple[float, ...]
-
-    @classmethod
-    def of(cls, image: Any) -> Geometry:
-        """Geometry of a 3D SimpleITK image."""
-        return cls(
-            tuple(image.GetSize()), tuple(image.GetSpacing()), tuple(image.GetOrigin()), tuple(image.GetDirection())
-        )
-
-    @property
-    def voxel_ml(self) -> float:
-        """Volume of one voxel, in ml."""
-        return float(np.prod(self.spacing_xyz_mm)) / 1000.0
-
-    @property
-    def shape_zyx(self) -> tuple[int, int, int]:
-        """Shape of the array that belongs to this grid."""
-        x, y, z = self.size_xyz
-        return z, y, x
-
-    @property
-    def spacing_zyx_mm(self) -> tuple[float, float, float]:
-        """Spacing in array order, in mm."""
-        x, y, z = self.spacing_xyz_mm
-        return z, y, x
-
-    def affine_lps(self) -> npt.NDArray[np.float64]:
-        """4x4 matrix from index (x, y, z, 1) to LPS in mm."""
-        affine = np.eye(4)
-        affine[:3, :3] = np.reshape(self.direction, (3, 3)) * np.asarray(self.spacing_xyz_mm)
-        affine[:3, 3] = self.origin_xyz_mm
-        return affine
-
-    def same_grid(self, other: Geometry, *, tolerance_mm: float = GRID_TOLERANCE_MM) -> bool:
-        """Whether every voxel centre of both grids agrees within `tolerance_mm`."""
-        if self.size_xyz != other.size_xyz:
-            return False
-        last = np.asarray(self.size_xyz) - 1
-        corners = np.array(np.meshgrid(*[(0, n) for n in last], indexing="ij")).reshape(3, -1)
-        homogeneous = np.vstack([corners, np.ones(corners.shape[1])])
-        gap = (self.affine_lps() - other.affine_lps()) @ homogeneous
-        return bool(np.abs(gap).max() <= tolerance_mm)
-
-    def describe(self) -> str:
-        """One line for messages: size, spacing, origin, direction."""
-        spacing, origin, direction = (
-            " ".join(f"{v:.4g}" for v in values) for values in (self.spacing_xyz_mm, self.origin_xyz_mm, self.direction)
-        )
-        size = "x".join(str(n) for n in self.size_xyz)
-        return f"size {size}, spacing {spacing} mm, origin {origin} mm, direction {direction}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,70 +85,119 @@ def is_volume_file(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
+class NotFinite(BadInput):
+    """A volume with voxels that are NaN or infinite; `voxels` says how many."""
+
+    def __init__(self, path: Path, voxels: int) -> None:
+        super().__init__(
+            f"{path} has {voxels} voxels that are not finite (NaN or infinity); expected a number in every voxel. "
+            "Export it again, or set these voxels to a value."
+        )
+        self.voxels = voxels
+
+
 def read_volume(path: Path) -> Volume:
     """Read a 3D volume (NIfTI, NRRD or MHA).
+
+    Axes that are not quite at right angles, by the rounding of a header, are squared; see `grids.squared`.
 
     Raises
     ------
     NotFound
-        Where there is no such file.
+        If there is no such file.
     BadInput
-        Where it cannot be read, breaks off early, or is not a scalar 3D volume.
+        If it cannot be read, ends early, is not a scalar 3D volume, or its axes are not at right angles.
+    NotFinite
+        If a voxel is NaN or infinite.
     """
     if not is_regular_file(path):
         raise NotFound(f"There is no file {path}. Check the path.")
     try:
-        reader = read_volume_header(path)
-        with hushed():
-            image = reader.Execute()
-    except (RuntimeError, MemoryError) as error:
+        header = read_volume_header(path)
+        array = sitk.GetArrayFromImage(read_voxels(header))
+    except MemoryError as error:
+        raise BadInput(f"{path} needs more memory than there is. Use a machine with more, or crop it.") from error
+    except RuntimeError as error:
         raise BadInput(
             f"{path} cannot be read as a volume ({', '.join(SUFFIXES)}). The file may be damaged."
         ) from error
-    check_complete(path, reader)
-    return Volume.of(image)
+    bad = check_complete(path, header)
+    if bad == 0 and np.issubdtype(array.dtype, np.floating):
+        bad = int(np.count_nonzero(~np.isfinite(array)))
+    if bad:
+        raise NotFinite(path, bad)
+    return Volume(array, header.geometry)
 
 
-def check_complete(path: Path, reader: Any = None) -> None:
-    """Refuse a NIfTI file that holds fewer bytes than its header promises.
+def check_complete(path: Path, header: VolumeHeader | None = None) -> int:
+    """Refuse a NIfTI file that holds fewer bytes than its header promises, and count its voxels that are not finite.
 
-    ITK reads such a file without a word and leaves the missing voxels at random values; its readers of the other
-    formats refuse by themselves.
+    ITK reads a file that ends early without a word and leaves the missing voxels at random values, and it replaces
+    NaN and infinity with 0. Its readers of the other formats do neither.
 
     Parameters
     ----------
     path
         A volume file.
-    reader
+    header
         Its header, from `read_volume_header`; None reads it.
+
+    Returns
+    -------
+    not_finite
+        Stored voxels that are NaN or infinite; 0 for other formats.
 
     Raises
     ------
     BadInput
-        Where the file breaks off early, or its compression is damaged.
+        If the file ends early, or its compression is damaged.
     """
     if not path.name.lower().endswith((".nii", ".nii.gz")):
-        return
+        return 0
     try:
-        reader = read_volume_header(path) if reader is None else reader
-        expected = int(float(reader.GetMetaData("vox_offset")))
-        expected += int(np.prod(reader.GetSize())) * int(reader.GetMetaData("bitpix")) // 8
-        found = _unpacked_bytes(path)
+        reader = (read_volume_header(path) if header is None else header).reader
+        start = int(float(reader.GetMetaData("vox_offset")))
+        expected = start + int(np.prod(reader.GetSize())) * int(reader.GetMetaData("bitpix")) // 8
+        found, bad = _examine(path, start, expected, _FLOATS.get(int(reader.GetMetaData("datatype"))))
     except (RuntimeError, EOFError, OSError, ValueError, OverflowError, _DAMAGED) as error:
         raise BadInput(f"{path} is damaged: it cannot be read to its end. Copy or export it again.") from error
     if found < expected:
         raise BadInput(
             f"{path} breaks off early: {found} bytes unpacked, {expected} expected. Copy or export it again."
         )
+    return bad
 
 
-def _unpacked_bytes(path: Path) -> int:
+def _examine(path: Path, start: int, end: int, floats: str | None) -> tuple[int, int]:
+    """Unpacked bytes of a NIfTI file, and how many of its numbers from `start` to `end` are not finite.
+
+    Parameters
+    ----------
+    path, start, end
+        The file, and the place of its voxels in bytes.
+    floats
+        numpy's name of the type of a voxel without its byte order; None if it is an integer.
+    """
     with path.open("rb") as stream:
         packed = stream.read(2) == b"\x1f\x8b"  # ITK reads plain content under a name in .gz as well
-    if not packed:
-        return path.stat().st_size
-    with igzip.open(path) as stream:
-        return sum(len(block) for block in iter(lambda: stream.read(2**20), b""))
+    if not packed and floats is None:
+        return path.stat().st_size, 0
+    found = bad = 0
+    left, order = b"", ""
+    for block in _blocks(path, packed=packed):
+        if floats is not None:
+            order = order or ("<" if int.from_bytes(block[:4], "little") in (348, 540) else ">")
+            voxels = left + block[max(0, start - found) : max(0, end - found)]
+            whole = len(voxels) - len(voxels) % np.dtype(floats).itemsize
+            bad += int(np.count_nonzero(~np.isfinite(np.frombuffer(voxels[:whole], order + floats))))
+            left = voxels[whole:]
+        found += len(block)
+    return found, bad
+
+
+def _blocks(path: Path, *, packed: bool) -> Iterator[bytes]:
+    with igzip.open(path) if packed else path.open("rb") as stream:
+        yield from iter(lambda: stream.read(2**20), b"")
 
 
 def write_volume(path: Path, volume: Volume) -> None:

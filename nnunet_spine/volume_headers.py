@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,12 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
+from nnunet_spine.environment_variables import variables_set
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import is_regular_file
+from nnunet_spine.grids import ROUNDING_MM, Geometry, Squared, squared
+
+sitk.ProcessObject.GlobalWarningDisplayOff()  # ITK's warnings name files, and come from threads, too
 
 LEAST_DETERMINANT = 1e-3
 """A direction whose determinant is smaller has two axes that are nearly one."""
@@ -37,9 +42,43 @@ _HEADER_BYTES = 2**16
 _NIFTI_PLACES = {348: ("i2", "f4", 252, 80, 256, 280), 540: ("i4", "f8", 344, 112, 352, 400)}
 """By the size of the header (NIfTI-1, NIfTI-2): types of codes and numbers; places of codes, spacing, qform, sform."""
 
+_NIFTI_UNITS_MM = {1: 1000.0, 3: 0.001}
+"""Millimeters of NIfTI's units of space other than the millimeter: meter and micrometer."""
 
-def read_volume_header(path: Path) -> Any:
-    """SimpleITK's reader of a scalar 3D volume, its header read and found sound.
+
+@dataclass(frozen=True, eq=False)
+class VolumeHeader:
+    """Header of a scalar 3D volume.
+
+    Parameters
+    ----------
+    reader
+        SimpleITK's reader, which knows the file.
+    geometry
+        The grid, its axes at right angles.
+    squared
+        How far the axes were from that.
+    is_sheared
+        Whether ITK refuses the axes unless it is told to accept them.
+    """
+
+    reader: Any
+    geometry: Geometry
+    squared: Squared
+    is_sheared: bool
+
+    def axes_note(self) -> str:
+        """A sentence on axes that were squared; empty if they are at right angles."""
+        if self.squared.moved_mm <= ROUNDING_MM:
+            return ""
+        return (
+            "its axes are not quite at right angles: they were squared, which moves a corner by "
+            f"{self.squared.moved_mm:.3f} mm ({self.squared.moved_voxels:.3f} of a voxel)"
+        )
+
+
+def read_volume_header(path: Path) -> VolumeHeader:
+    """Read the header of a scalar 3D volume and check it.
 
     Parameters
     ----------
@@ -49,10 +88,10 @@ def read_volume_header(path: Path) -> Any:
     Raises
     ------
     RuntimeError
-        Where SimpleITK cannot read it.
+        If SimpleITK cannot read it.
     BadInput
-        Where it is not a scalar 3D volume, its grid is none, its header tells of more voxels than the file can hold, or
-        the voxels are in another file.
+        If it is not a scalar 3D volume, has no grid or one whose axes are not at right angles, promises more voxels
+        than the file can hold, or keeps its voxels in another file.
     """
     if not is_regular_file(path):  # a pipe would block
         raise BadInput(f"{path} is a folder, a pipe or a device. Give a volume file.")
@@ -65,8 +104,7 @@ def read_volume_header(path: Path) -> Any:
         raise BadInput(f"{path} tells of a number of axes that no volume has. Expected 3. Export it again.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    with hushed():
-        reader.ReadImageInformation()
+    is_sheared = _read_information(reader)
     if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
         raise BadInput(
             f"{path} has {reader.GetDimension()} dimensions and {reader.GetNumberOfComponents()} values a voxel. "
@@ -82,7 +120,60 @@ def read_volume_header(path: Path) -> Any:
             f"{path} has no grid: spacing, origin and direction are not finite, or span no volume. Export it again."
         )
     _check_claim(path, start, math.prod(reader.GetSize()))
-    return reader
+    return _header(path, reader, start, is_sheared=is_sheared)
+
+
+def read_voxels(header: VolumeHeader) -> Any:
+    """Read the SimpleITK image of a header; `RuntimeError` if it cannot be read. Its grid may not be squared."""
+    with variables_set({_PERMISSIVE: "YES" if header.is_sheared else None}), hushed():
+        return header.reader.Execute()
+
+
+_PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
+"""Variable by which ITK accepts a NIfTI whose sform is not at right angles."""
+
+
+def _read_information(reader: Any) -> bool:
+    """Read the header; returns whether ITK has to be told to accept its axes."""
+    try:
+        with hushed():
+            reader.ReadImageInformation()
+    except RuntimeError as error:
+        if "orthonormal" not in str(error):
+            raise
+        with variables_set({_PERMISSIVE: "YES"}), hushed():
+            reader.ReadImageInformation()
+        return True
+    return False
+
+
+def _header(path: Path, reader: Any, start: bytes, *, is_sheared: bool) -> VolumeHeader:
+    stored = Geometry.of(reader)
+    affine = _nifti_sform_lps(start) if is_sheared else stored.affine_lps()
+    try:
+        found = squared(affine, stored.size_xyz)
+    except np.linalg.LinAlgError as error:
+        raise BadInput(f"{path} has no grid: its axes span no volume. Export it again.") from error
+    if not found.is_rounding:
+        raise BadInput(
+            f"{path} has axes that are not at right angles: on the nearest grid that has, a corner moves by "
+            f"{found.moved_mm:.2f} mm ({found.moved_voxels:.2f} of a voxel). Up to a tenth of a voxel is taken for "
+            "rounding. Resample it to a grid with right angles, or export it again."
+        )
+    exact = not is_sheared and found.moved_mm <= ROUNDING_MM
+    return VolumeHeader(reader, stored if exact else found.geometry, found, is_sheared)
+
+
+def _nifti_sform_lps(start: bytes) -> npt.NDArray[np.float64]:
+    """Matrix from index to LPS in mm by a NIfTI's sform."""
+    order = "<" if int.from_bytes(start[:4], "little") in _NIFTI_PLACES else ">"
+    size = int(np.frombuffer(start[:4], f"{order}i4")[0])
+    _, number, _, _, _, place = _NIFTI_PLACES[size]
+    unit = int(np.frombuffer(start, f"{order}i4", 1, 500)[0]) if size == 540 else start[123]
+    rows = np.frombuffer(start, order + number, 12, place).astype(float).reshape(3, 4)
+    affine_ras = np.vstack([rows * _NIFTI_UNITS_MM.get(unit & 7, 1.0), [0, 0, 0, 1]])
+    affine_lps: npt.NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_ras
+    return affine_lps
 
 
 def _start_of(path: Path) -> bytes:

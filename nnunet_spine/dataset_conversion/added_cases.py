@@ -19,6 +19,7 @@ from nnunet_spine.dataset_conversion.problems import Problem, Unusable
 from nnunet_spine.dataset_conversion.pseudonyms import Taken, pseudonyms
 from nnunet_spine.dataset_conversion.raw_dataset import FILE_ENDING, FOLDERS, case_paths, history_folder
 from nnunet_spine.files import make_folder, sha256
+from nnunet_spine.grids import difference
 from nnunet_spine.images import read_volume
 from nnunet_spine.progress import Progress
 
@@ -143,9 +144,10 @@ def replace_references(
 def _is_same_mask(job: Job, image: Path, label: Path) -> bool:
     """Whether a converted reference marks what the stored one does; `Unusable` where its grid is not the image's."""
     stored, fresh = read_volume(label), read_volume(job.label)
-    if not fresh.geometry.same_grid(read_volume(image).geometry):
+    grid = read_volume(image).geometry
+    if not fresh.geometry.same_grid(grid):
         raise Unusable(
-            "the corrected reference belongs to an image on another grid",
+            f"the corrected reference belongs to an image on another grid: {difference(fresh.geometry, grid)}",
             "the grid of the image that was converted",
             "Draw it on the image in the data set",
         )

@@ -10,7 +10,8 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.images import Geometry, Volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume
 
 Points = npt.NDArray[np.float64]
 

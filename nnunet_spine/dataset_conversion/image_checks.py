@@ -6,7 +6,6 @@ import logging
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import nibabel
 import numpy as np
@@ -19,6 +18,7 @@ from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.series_stack import MINIMUM_SLICES
 from nnunet_spine.errors import BadInput
+from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume
 from nnunet_spine.volume_headers import read_volume_header
 
@@ -56,23 +56,24 @@ def check_volume_geometry(path: Path) -> tuple[str, ...]:
         Where the grid is the one of a file that was given none, or a NIfTI's two forms contradict each other.
     """
     try:
-        reader = read_volume_header(path)
+        header = read_volume_header(path)
     except (RuntimeError, BadInput):
         return ()
-    if _is_default(reader):
+    if _is_default(header.geometry):
         raise Unusable(
             "spacing of 1 mm, origin 0 and the body's own axes, as in a file whose geometry was never set",
             "the scanner's geometry",
             "Convert the image from DICOM again, or set its geometry",
         )
-    return _check_forms(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else ()
+    squared = (note,) if (note := header.axes_note()) else ()
+    return (*squared, *(_check_forms(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else ()))
 
 
-def _is_default(reader: Any) -> bool:
-    identity = np.abs(np.reshape(reader.GetDirection(), (3, 3)))
+def _is_default(grid: Geometry) -> bool:
+    identity = np.abs(np.reshape(grid.direction, (3, 3)))
     return (
-        np.allclose(reader.GetSpacing(), 1.0)
-        and np.allclose(reader.GetOrigin(), 0.0)
+        np.allclose(grid.spacing_xyz_mm, 1.0)
+        and np.allclose(grid.origin_xyz_mm, 0.0)
         and np.allclose(identity, np.eye(3), atol=1e-6)
     )
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.images import Geometry, Volume, reorient
-
-TOLERANCE_SPACINGS = 0.1
-"""Share of the smallest spacing by which the voxel centres of one grid may differ: headers are rounded differently."""
+from nnunet_spine.grids import Geometry, difference
+from nnunet_spine.images import Volume, reorient
 
 
 def check_mask_place(mask: Volume, image: Geometry) -> None:
@@ -27,12 +25,12 @@ def check_mask_place(mask: Volume, image: Geometry) -> None:
         Where the mask has the image's size and another place, spacing or direction, or marks something off the image.
     """
     turned = reorient(mask)
-    if turned.geometry.same_grid(image, tolerance_mm=TOLERANCE_SPACINGS * min(image.spacing_xyz_mm)):
+    if turned.geometry.same_grid(image):
         return
     if turned.geometry.size_xyz == image.size_xyz:
         raise Unusable(
-            f"a mask of the image's size on another grid ({turned.geometry.describe()})",
-            f"the image's own ({image.describe()})",
+            f"a mask of the image's size on another grid: {difference(turned.geometry, image)}",
+            "the image's own grid",
             "Load the image first and save the mask in its geometry; in ITK-SNAP as its segmentation, in 3D Slicer "
             "with the image as the reference volume",
         )

@@ -9,7 +9,8 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from scipy import ndimage
 
-from nnunet_spine.images import Geometry, Volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume
 
 LATTICE_TOLERANCE = 0.02
 """Grids agree where voxel centres do within this fraction of a voxel."""

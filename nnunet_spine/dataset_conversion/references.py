@@ -17,7 +17,8 @@ from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Se
 from nnunet_spine.dataset_conversion.segmentation_reading import read_segmentation
 from nnunet_spine.dataset_conversion.structure_set_reading import read_structure_set
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
-from nnunet_spine.images import Geometry, Volume, is_volume_file
+from nnunet_spine.grids import Geometry, rounding_note
+from nnunet_spine.images import Volume, is_volume_file, reorient
 
 MOST_LABELS = 20
 """A reference with more distinct values than this is an image."""
@@ -142,6 +143,12 @@ def on_grid(reference: Reference, grid: Geometry) -> Reference:
     before_ml = float(reference.mask.array.sum()) * reference.mask.geometry.voxel_ml
     if before_ml == 0.0:
         raise Unusable("the reference is empty", "at least one tumor voxel", "Check the segmentation")
+    turned = reorient(reference.mask)
+    if turned.geometry.same_grid(grid):
+        told = rounding_note(turned.geometry, grid)
+        return Reference(
+            Volume(turned.array, grid), (*reference.notes, *([f"image and reference: {told}"] if told else []))
+        )
     try:
         placed = place(reference.mask, grid)
     except np.linalg.LinAlgError as failure:

@@ -17,7 +17,8 @@ from nnunet_spine.dataset_conversion.pixel_claims import checked_pixels
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
 from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE, check_numbers
-from nnunet_spine.images import Geometry, Volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume
 
 MOST_SLICES, MOST_VOXELS = 5000, 2e8
 """Frames may lie so far apart that the empty slices between them would fill any memory."""

@@ -17,7 +17,8 @@ from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
 from nnunet_spine.dataset_conversion.series_stack import FARTHEST_MM
-from nnunet_spine.images import Geometry, Volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume
 
 FILLED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")

@@ -1,16 +1,12 @@
-"""Reading a volume file of a source, values that are not numbers included."""
+"""Reading a volume file of a source."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import nibabel
-import numpy as np
-
-from nnunet_spine.dataset_conversion.image_checks import NIBABEL_ERRORS, NIFTI_SUFFIXES
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.errors import BadInput, NotFound
-from nnunet_spine.images import Volume, read_volume
+from nnunet_spine.images import NotFinite, Volume, read_volume
 
 
 def read_finite_volume(path: Path, what: str) -> Volume:
@@ -26,21 +22,21 @@ def read_finite_volume(path: Path, what: str) -> Volume:
     Raises
     ------
     Unusable
-        Where it cannot be read, or a value is not finite.
+        If it cannot be read, or a value is not finite.
     """
     try:
-        volume = read_volume(path)
-        bad = _not_finite(path, volume)
-    except (BadInput, NotFound, *NIBABEL_ERRORS) as failure:
-        raise Unusable(f"the {what} cannot be read", "a scalar 3D NIfTI, NRRD or MHA", "Export it again") from failure
-    if bad:
-        raise Unusable(f"the {what} has {bad} voxels that are not finite", "numbers everywhere", "Export it again")
-    return volume
+        return read_volume(path)
+    except NotFinite as failure:
+        raise Unusable(
+            f"the {what} has {failure.voxels} voxels that are not finite", "numbers everywhere", "Export it again"
+        ) from failure
+    except (BadInput, NotFound) as failure:
+        raise Unusable(
+            f"the {what} {_reason(failure, path)}", "a scalar 3D NIfTI, NRRD or MHA", "Export it again"
+        ) from failure
 
 
-def _not_finite(path: Path, volume: Volume) -> int:
-    """Number of values that are NaN or infinite; nibabel looks at NIfTI, since ITK reads such values as 0."""
-    values = volume.array
-    if path.name.lower().endswith(NIFTI_SUFFIXES) and np.issubdtype(values.dtype, np.floating):
-        values = np.asanyarray(nibabel.load(path).dataobj)
-    return int(np.count_nonzero(~np.isfinite(values)))
+def _reason(failure: Exception, path: Path) -> str:
+    """The first sentence of a message, without the path that it begins with."""
+    text = str(failure)
+    return text.removeprefix(str(path)).strip().split(". ")[0] if text.startswith(str(path)) else "cannot be read"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from nnunet_spine.evaluation.measures import CaseScores, score_case
 from nnunet_spine.evaluation.policy import VERDICTS, MaskState, Verdict
 from nnunet_spine.evaluation.results import EMPTY_PREDICTION, CaseResult, Evaluation, name_some
 from nnunet_spine.evaluation.surfaces import tool_with_version
+from nnunet_spine.grids import difference, rounding_note
 from nnunet_spine.images import volume_stem
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.progress import Progress, silent
@@ -40,6 +41,7 @@ class _Found:
     state: MaskState
     mask: MaskVolume | None = None
     remark: str = ""
+    note: str = ""
 
 
 def evaluate(
@@ -188,7 +190,7 @@ def _judge(job: _Job, criterion: Criterion, witness: Witness | None) -> CaseResu
         reference_volume_ml=reference.mask.volume_ml if reference.mask else None,
         prediction_volume_ml=prediction.mask.volume_ml if prediction.mask else None,
         problem=" ".join(filter(None, remarks)),
-        note=_NOTES.get(verdict, "").format(reference.state),
+        note=" ".join(filter(None, [_NOTES.get(verdict, "").format(reference.state), prediction.note])),
         measures=scored.measures if scored else None,
     )
     if witness:
@@ -225,11 +227,15 @@ def _find(path: Path | None, role: str) -> _Found:
 
 
 def _on_grid_of(reference: _Found, prediction: _Found) -> _Found:
-    """`prediction`, or an unusable one where its grid is not the reference's; nothing is resampled."""
-    if not reference.mask or not prediction.mask or reference.mask.geometry.same_grid(prediction.mask.geometry):
+    """`prediction`, or an unusable one if its grid is not the reference's; nothing is resampled."""
+    if not reference.mask or not prediction.mask:
         return prediction
+    wanted, found = reference.mask.geometry, prediction.mask.geometry
+    if wanted.same_grid(found):
+        note = rounding_note(found, wanted)
+        return replace(prediction, note=f"prediction and reference: {note}." if note else "")
     remark = (
-        f"the prediction is on another grid ({prediction.mask.geometry.describe()}) than the reference "
-        f"({reference.mask.geometry.describe()}). Predict on the images that belong to the references."
+        f"the prediction is on another grid than the reference: {difference(found, wanted)} (prediction: "
+        f"{found.describe()}; reference: {wanted.describe()}). Predict on the images that belong to the references."
     )
     return _Found(MaskState.UNUSABLE, remark=remark)

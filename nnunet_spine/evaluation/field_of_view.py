@@ -8,7 +8,7 @@ import numpy as np
 
 from nnunet_spine.evaluation.boxes import bounding_box
 from nnunet_spine.evaluation.metrics import Mask, Spacing
-from nnunet_spine.images import Geometry
+from nnunet_spine.grids import Geometry
 
 
 @dataclass(frozen=True)

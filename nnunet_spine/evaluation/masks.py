@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
-from nnunet_spine.images import Geometry, is_volume_file, read_volume, volume_stem
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import is_volume_file, read_volume, volume_stem
 
 _FOLD_FOLDER = re.compile(r"fold_(\d+)")
 VALIDATION_FOLDER = "validation"

@@ -20,6 +20,7 @@ from nnunet_spine.evaluation.masks import MaskVolume, reason_of, volumes_by_case
 from nnunet_spine.evaluation.probabilities import probability_file, read_tumor_probability
 from nnunet_spine.evaluation.reliability import Reliability
 from nnunet_spine.evaluation.results import CaseResult
+from nnunet_spine.grids import difference
 from nnunet_spine.images import read_volume
 
 
@@ -117,8 +118,7 @@ class Observer:
             image = read_volume(path)
             if not image.geometry.same_grid(reference.geometry):
                 raise BadInput(
-                    f"it is on another grid ({image.geometry.describe()}) than the reference "
-                    f"({reference.geometry.describe()})."
+                    f"it is on another grid than the reference: {difference(image.geometry, reference.geometry)}."
                 )
             return appearance_of(image.array, reference.mask, reference.geometry.spacing_zyx_mm)
         except NnunetSpineError as error:

@@ -206,7 +206,7 @@ def _masked_centreline(path: Path, volume: Volume) -> Centreline | None:
     if not cord_path(path).is_file():
         return None
     mask = read_volume(cord_path(path))
-    if not mask.geometry.same_grid(volume.geometry, tolerance_mm=0.1):
+    if not mask.geometry.same_grid(volume.geometry):
         raise GeometryMismatch(
             f"The cord mask {cord_path(path).name} lies on another grid than {path.name}. Resample it."
         )

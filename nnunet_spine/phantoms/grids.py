@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_spine.images import Geometry
+from nnunet_spine.grids import Geometry
 from nnunet_spine.phantoms.fields import FloatArray, float32
 from nnunet_spine.phantoms.model import GridSpec
 

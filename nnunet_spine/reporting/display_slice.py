@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import SimpleITK as sitk
 
-from nnunet_spine.images import SAGITTAL_ORIENTATION, Geometry, Volume, reorient
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import SAGITTAL_ORIENTATION, Volume, reorient
 from nnunet_spine.preprocessing.geometry import slice_axis
 
 PLANES = {

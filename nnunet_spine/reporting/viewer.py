@@ -17,7 +17,7 @@ import nibabel as nib
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_spine.images import Geometry
+from nnunet_spine.grids import Geometry
 from nnunet_spine.reporting import panels
 from nnunet_spine.reporting.case_volumes import CaseVolumes
 from nnunet_spine.reporting.overlays import model_name

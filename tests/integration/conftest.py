@@ -10,7 +10,8 @@ import pytest
 
 from nnunet_spine.cases import CASES_FILE, SPLITS_FILE, Case, Fold, write_cases, write_splits
 from nnunet_spine.files import write_json
-from nnunet_spine.images import Geometry, Volume, write_volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, write_volume
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.planning import plan_dataset
 from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset

@@ -13,7 +13,8 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 from torch import nn
 
 from nnunet_spine.files import read_json
-from nnunet_spine.images import Geometry, Volume, read_volume, write_volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, read_volume, write_volume
 from nnunet_spine.nnunet.configuration import adopt
 from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY
 

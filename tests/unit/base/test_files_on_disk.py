@@ -14,7 +14,8 @@ import pytest
 from nnunet_spine.cases import Case, Fold, read_cases, read_splits
 from nnunet_spine.errors import BadInput, NotWritable
 from nnunet_spine.files import make_folder, replacing, staged_folder, write_csv, write_json, write_text
-from nnunet_spine.images import Geometry, Volume, read_volume, write_volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, read_volume, write_volume
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -120,9 +121,9 @@ def test_compressed_formats_are_compressed(tmp_path: Path) -> None:
         assert len(stream.read()) == 352 + 2 * 8 * 64 * 64
 
 
-@pytest.mark.parametrize(("spacing_mm", "same"), [(1.0000198, True), (1.0000202, False)])
-def test_the_last_voxel_centre_decides_whether_grids_agree(spacing_mm: float, same: bool) -> None:
-    # 51 voxels: the last centre is 50 spacings away, and 50 x 1.98e-5 = 0.99e-3 mm, 50 x 2.02e-5 = 1.01e-3 mm.
+@pytest.mark.parametrize(("spacing_mm", "same"), [(1.00198, True), (1.00202, False)])
+def test_the_last_voxel_center_decides_whether_grids_agree(spacing_mm: float, same: bool) -> None:
+    # 51 voxels: the last center is 50 spacings away, and 50 x 1.98e-3 = 0.099 mm, 50 x 2.02e-3 = 0.101 mm.
     one = Geometry((51, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), IDENTITY)
     other = Geometry((51, 2, 2), (spacing_mm, 1.0, 1.0), (0.0, 0.0, 0.0), IDENTITY)
     assert one.same_grid(other) is same

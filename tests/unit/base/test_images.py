@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
+from nnunet_spine.grids import Geometry
 from nnunet_spine.images import (
     SAGITTAL_ORIENTATION,
-    Geometry,
+    NotFinite,
     Volume,
     is_volume_file,
     read_volume,
@@ -20,6 +21,7 @@ from nnunet_spine.images import (
     volume_stem,
     write_volume,
 )
+from nnunet_spine.volume_headers import read_volume_header
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 TILTED = tuple(float(v) for v in np.linalg.qr(np.array([[1, 0.1, 0], [-0.1, 1, 0.05], [0, -0.05, 1.0]]))[0].ravel())
@@ -46,16 +48,6 @@ def test_voxel_volume_and_orders() -> None:
     assert geometry.voxel_ml == pytest.approx(0.0015)
     assert geometry.shape_zyx == (3, 4, 5)
     assert geometry.spacing_zyx_mm == (4.0, 0.75, 0.5)
-
-
-def test_same_grid_looks_at_every_corner() -> None:
-    geometry = volume((3, 4, 200)).geometry
-    assert geometry.same_grid(geometry)
-    # A spacing that differs by 1e-5 mm is 2e-3 mm off at the far end of 200 voxels.
-    other = Geometry(geometry.size_xyz, (0.50001, 0.75, 4.0), geometry.origin_xyz_mm, IDENTITY)
-    assert not geometry.same_grid(other)
-    assert geometry.same_grid(other, tolerance_mm=0.01)
-    assert not geometry.same_grid(volume((3, 4, 5)).geometry)
 
 
 def test_an_array_must_fit_its_grid() -> None:
@@ -171,3 +163,93 @@ def test_sagittal_orientation_has_slices_first() -> None:
 def test_names(name: str, stem: str, is_volume: bool) -> None:
     assert volume_stem(Path(name)) == stem
     assert is_volume_file(Path(name)) is is_volume
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz", ".nrrd", ".mha"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_voxels_that_are_not_finite_are_counted(tmp_path: Path, suffix: str, dtype: type, value: float) -> None:
+    array = np.ones((3, 4, 5), dtype)
+    array[0, 1, 2] = array[2, 3, 4] = value
+    write_volume(tmp_path / f"a{suffix}", Volume(array, volume().geometry))
+    with pytest.raises(NotFinite, match="has 2 voxels that are not finite") as refused:
+        read_volume(tmp_path / f"a{suffix}")
+    assert refused.value.voxels == 2
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_big_endian_nifti_is_looked_at_in_its_own_order(tmp_path: Path, suffix: str) -> None:
+    array = np.full((70, 80, 90), 2.5, ">f4")  # more than a block of bytes
+    array[69, 79, 89] = np.nan
+    header = nibabel.Nifti1Header(endianness=">")
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0]), header), tmp_path / f"a{suffix}")
+    with pytest.raises(NotFinite, match="has 1 voxels"):
+        read_volume(tmp_path / f"a{suffix}")
+    array[69, 79, 89] = 1.0
+    nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0]), header), tmp_path / f"a{suffix}")
+    assert read_volume(tmp_path / f"a{suffix}").array[-1, -1, -1] == 1.0
+
+
+def sheared_affine(shear: float) -> np.ndarray:
+    """RAS; the second axis leans towards the first."""
+    affine = np.diag([1.25, 1.5, 4.0, 1.0])
+    affine[:3, 3] = 3.0, 4.0, 5.0
+    affine[0, 1] = shear * 1.5
+    return affine
+
+
+@pytest.mark.parametrize("shear", [1e-4, 1e-3])
+def test_a_nifti_whose_axes_are_nearly_at_right_angles_is_squared(tmp_path: Path, shear: float) -> None:
+    array = np.arange(40 * 50 * 9, dtype=np.int16).reshape(40, 50, 9)
+    image = nibabel.Nifti1Image(array, sheared_affine(shear))
+    image.set_qform(None, 0)
+    nibabel.save(image, tmp_path / "a.nii.gz")
+    found = read_volume(tmp_path / "a.nii.gz")
+    np.testing.assert_array_equal(found.array, array.T)
+    direction = np.reshape(found.geometry.direction, (3, 3))
+    np.testing.assert_allclose(direction.T @ direction, np.eye(3), atol=1e-12)
+    # The farthest corner is 24.5 rows from the center, where a shear moves voxels by half of it to each side.
+    theirs = np.diag([-1.0, -1.0, 1.0, 1.0]) @ sheared_affine(shear)
+    corner = np.array([39, 49, 8, 1.0])
+    moved = np.linalg.norm((theirs - found.geometry.affine_lps()) @ corner)
+    assert 0.5 * shear * 24.5 * 1.5 < moved < shear * 24.5 * 1.5
+    note = read_volume_header(tmp_path / "a.nii.gz").axes_note()
+    assert "not quite at right angles" in note
+    assert f"{moved:.3f} mm" in note
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_a_sheared_volume_is_refused_with_the_figure(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".nii.gz":
+        image = nibabel.Nifti1Image(np.zeros((40, 50, 9), np.int16), sheared_affine(0.02))
+        image.set_qform(None, 0)
+        nibabel.save(image, path)
+    else:
+        directions = {
+            ".nrrd": "space directions: (1.25,0,0) (0.03,1.5,0) (0,0,4)",
+            ".mha": "TransformMatrix = 1 0 0 0.02 0.9998 0 0 0 1",
+        }[suffix]
+        path.write_bytes(header_of(suffix, directions) + bytes(2 * 40 * 50 * 9))
+    with pytest.raises(BadInput, match=r"not at right angles.* corner moves by 0\.\d+ mm \(0\.\d+ of a voxel\)"):
+        read_volume(path)
+
+
+def header_of(suffix: str, directions: str) -> bytes:
+    if suffix == ".nrrd":
+        lines = ["NRRD0004", "type: short", "dimension: 3", "space: left-posterior-superior", "sizes: 40 50 9"]
+        lines += [directions, "kinds: domain domain domain", "endian: little", "encoding: raw"]
+        return "\n".join([*lines, "space origin: (0,0,0)", "", ""]).encode()
+    lines = ["ObjectType = Image", "NDims = 3", "BinaryData = True", "BinaryDataByteOrderMSB = False", directions]
+    lines += ["Offset = 0 0 0", "ElementSpacing = 1.25 1.5 4", "DimSize = 40 50 9", "ElementType = MET_SHORT"]
+    return "\n".join([*lines, "ElementDataFile = LOCAL", ""]).encode()
+
+
+def test_memory_that_does_not_suffice_is_the_reason_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(header: object) -> None:
+        raise MemoryError
+
+    write_volume(tmp_path / "a.nii.gz", volume())
+    monkeypatch.setattr("nnunet_spine.images.read_voxels", refuse)
+    with pytest.raises(BadInput, match="needs more memory"):
+        read_volume(tmp_path / "a.nii.gz")

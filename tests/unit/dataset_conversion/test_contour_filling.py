@@ -7,7 +7,7 @@ import pytest
 from matplotlib.path import Path as Polygon
 
 from nnunet_spine.dataset_conversion.contour_filling import fill
-from nnunet_spine.images import Geometry
+from nnunet_spine.grids import Geometry
 
 GRID = Geometry((40, 40, 6), (0.7, 0.9, 4.0), (-14.0, -18.0, 3.0), tuple(np.eye(3).ravel()))  # type: ignore[arg-type]
 

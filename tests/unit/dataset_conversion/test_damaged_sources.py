@@ -27,7 +27,8 @@ from nnunet_spine.dataset_conversion.reference_selection import structures_of
 from nnunet_spine.dataset_conversion.references import Reference, on_grid, read_reference
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import read_text
-from nnunet_spine.images import Geometry, Volume, read_volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, read_volume
 from nnunet_spine.volume_headers import _nifti_forms, read_volume_header
 
 AXES = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)

@@ -14,7 +14,8 @@ from scipy.spatial.transform import Rotation
 from nnunet_spine.dataset_conversion.mask_resampling import place, same_lattice
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.references import Reference, on_grid
-from nnunet_spine.images import Geometry, Volume, reorient
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, reorient
 
 ALIKE = np.eye(3)
 OBLIQUE = Rotation.from_euler("xyz", [12, 20, 7], degrees=True).as_matrix()

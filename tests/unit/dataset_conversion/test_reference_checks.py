@@ -7,7 +7,8 @@ import pytest
 
 from nnunet_spine.dataset_conversion.problems import Severity, Unusable
 from nnunet_spine.dataset_conversion.reference_checks import body_of, check_mask
-from nnunet_spine.images import Geometry, Volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume
 
 GRID = Geometry((60, 80, 10), (0.8, 0.8, 4.0), (0.0, 0.0, 0.0), tuple(np.eye(3).ravel()))  # type: ignore[arg-type]
 BODY = (slice(None), slice(10, 70), slice(10, 40))

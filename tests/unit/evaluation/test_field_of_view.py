@@ -6,7 +6,7 @@ from nnunet_spine.evaluation.field_of_view import (
     extent_of,
     half_length_mm,
 )
-from nnunet_spine.images import Geometry
+from nnunet_spine.grids import Geometry
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 # Columns are the directions of x, y, z: to posterior, to inferior, to left, as stored cases are.

@@ -9,7 +9,8 @@ import pytest
 from scipy import ndimage
 
 from nnunet_spine.cli import plan as plan_command
-from nnunet_spine.images import Geometry, Volume, write_volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, write_volume
 from nnunet_spine.nnunet.case_measures import case_field, measure_case
 from nnunet_spine.nnunet.field_advice import CaseField, FieldAdvice, advise
 from nnunet_spine.nnunet.planning import Planned

@@ -9,7 +9,8 @@ import pytest
 
 from nnunet_spine.cases import Fold, write_splits
 from nnunet_spine.errors import BadInput, NotFound, NotWritable, WorkFailed
-from nnunet_spine.images import Geometry, Volume, write_volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, write_volume
 from nnunet_spine.manifest import make_manifest, write_manifest
 from nnunet_spine.nnunet import commands
 from nnunet_spine.nnunet.case_measures import ResizeCeiling, measure_case

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, WorkFailed
-from nnunet_spine.images import Geometry, Volume, write_volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume, write_volume
 from nnunet_spine.nnunet import preprocessing_run
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.preprocessing_run import PARTS, preprocess_dataset

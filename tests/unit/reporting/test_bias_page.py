@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from nnunet_spine.images import Geometry, Volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume
 from nnunet_spine.preprocessing.advice import findings
 from nnunet_spine.preprocessing.bias import correct_bias
 from nnunet_spine.preprocessing.mixture import Classes

@@ -14,7 +14,8 @@ from nnunet_spine.dataset_conversion.case_conversion import Job, Outcome, conver
 from nnunet_spine.dataset_conversion.image_checks import check_volume_geometry, series_notes, value_notes
 from nnunet_spine.dataset_conversion.problems import Severity, Unusable
 from nnunet_spine.dataset_conversion.sources import Details, Identity, SourceCase
-from nnunet_spine.images import Geometry, Volume
+from nnunet_spine.grids import Geometry
+from nnunet_spine.images import Volume
 
 AFFINE = np.array([[0.0, 0.0, 3.0, -5.0], [0.8, 0.0, 0.0, 7.0], [0.0, 0.8, 0.0, 9.0], [0.0, 0.0, 0.0, 1.0]])
 
