@@ -25,7 +25,7 @@ import numpy.typing as npt
 from measuring import BESIDE
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from nnunet_spine.dataset_conversion.dicom_headers import group_files
+from nnunet_spine.dataset_conversion.dicom_grouping import group_files
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.series_parts import parts_of
@@ -177,7 +177,7 @@ def ours(folder: Path, _: Path) -> Found | str:
     found = []
     try:
         for part in parts_of(series):
-            volume = read_series(part.files, part.frames)
+            volume = read_series(part.files, part.frames).volume
             found.append((np.transpose(volume.array), TO_RAS @ volume.geometry.affine_lps()))
     except Unusable as unusable:
         return f"refused: {unusable.found}"

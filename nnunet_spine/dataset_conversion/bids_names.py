@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_spine.dataset_conversion.dicom_headers import files_below
+from nnunet_spine.dataset_conversion.source_files import look_below
 from nnunet_spine.files import is_regular_file
 
 NOT_IN_RAW = ("derivatives", "sourcedata", "code", "stimuli")
@@ -76,7 +76,7 @@ def derived_below(folder: Path) -> Iterator[BidsName]:
 
 
 def _named_below(folder: Path) -> Iterator[BidsName]:
-    for path in sorted(path for path in files_below(folder) if ".nii" in path.name):
+    for path in sorted(path for path in look_below(folder).files if ".nii" in path.name):
         name = BidsName.of(path)
         if name is not None and "sub" in name.entities and is_regular_file(path):
             yield name

@@ -12,8 +12,8 @@ from typing import Any
 from nnunet_spine.cases import UNKNOWN
 from nnunet_spine.dataset_conversion.bids_labels import labels_of, single_label
 from nnunet_spine.dataset_conversion.bids_names import BidsName, images_below
-from nnunet_spine.dataset_conversion.dicom_headers import count_hidden, files_below
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
+from nnunet_spine.dataset_conversion.source_files import look_below
 from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
@@ -191,12 +191,13 @@ def _tesla(value: Any) -> float | None:
 
 def _account(folder: Path, cases: Sequence[SourceCase]) -> dict[str, int]:
     used = {path for case in cases for path in (*case.image, case.reference)}
-    seen = list(files_below(folder))
+    below = look_below(folder)
+    seen = below.files
     volumes = sum(path.name.lower().endswith((".nii", ".nii.gz")) for path in seen)
     counts = {
         "used": len(used),
         "other images and labels": volumes - len(used),
         "no images": len(seen) - volumes,
-        "hidden": count_hidden(folder),
+        "hidden": below.hidden,
     }
     return {**counts, "total": sum(counts.values())}

@@ -109,8 +109,8 @@ def _read_image(source: SourceCase) -> tuple[Volume, tuple[str, ...]]:
     """The image of a case, and what a user should know of it."""
     first = source.image[0]
     if not is_volume_file(first):
-        volume = read_series(source.image, source.frames)
-        return volume, (*series_notes(source.image), *value_notes(volume))
+        read = read_series(source.image, source.frames)
+        return read.volume, (*read.notes, *series_notes(source.image), *value_notes(read.volume))
     told = check_volume_geometry(first)
     volume = read_finite_volume(first, "image")
     check_slices(volume)

@@ -12,17 +12,13 @@ from pydicom.errors import InvalidDicomError
 
 from nnunet_spine.cases import UNKNOWN, Closed, Compartment, Region, Split, parse_enum
 from nnunet_spine.dataset_conversion.dicom_discovery import series_details
-from nnunet_spine.dataset_conversion.dicom_headers import (
-    HEADER_ERRORS,
-    Series,
-    files_below,
-    group_files,
-    read_header,
-    text_of,
-)
+from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
+from nnunet_spine.dataset_conversion.dicom_grouping import group_files
+from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
 from nnunet_spine.dataset_conversion.problems import note
 from nnunet_spine.dataset_conversion.reference_selection import words_of
 from nnunet_spine.dataset_conversion.series_parts import parts_of
+from nnunet_spine.dataset_conversion.source_files import look_below
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
@@ -93,7 +89,7 @@ class _Folders:
     def __call__(self, folder: Path, *, nested: bool) -> list[Series]:
         """Series of a folder, with the folders below it where `nested`."""
         if (folder, nested) not in self._series:
-            files = files_below(folder) if nested else (file for file in folder.iterdir() if file.is_file())
+            files = look_below(folder).files if nested else (file for file in folder.iterdir() if file.is_file())
             found = group_files(folder, files).series
             self._series[folder, nested] = [part for series in found if series.is_mr for part in parts_of(series)]
         return self._series[folder, nested]
@@ -174,7 +170,7 @@ def _tesla(text: str, where: str) -> float:
 def _reference_file(path: Path, where: str) -> Path:
     what = f"cases.csv, {where}: the reference"
     if path.is_dir():
-        drawn = [file for s in group_files(path, files_below(path)).series if s.is_reference for file in s.files]
+        drawn = [file for s in group_files(path, look_below(path).files).series if s.is_reference for file in s.files]
         if len(drawn) != 1:
             raise BadInput(f"{what} is a folder with {len(drawn)} DICOM SEG or RTSTRUCT files. Name one file.")
         return drawn[0]
@@ -200,13 +196,14 @@ def _series_at(path: Path, where: str, row: Mapping[str, str], folders: _Folders
     if path.is_dir():
         uid = row.get("series", "")
         series = [s for s in folders(path, nested=True) if not uid or s.uid == uid]
-        if len({s.uid for s in series}) != 1:
-            raise BadInput(
-                f"{what} is a folder with {len({s.uid for s in series})} MR series. Name one file of the series to use."
-            )
+        count = len({s.key for s in series})
+        if count != 1:
+            raise BadInput(f"{what} is a folder with {count} MR series. Name one file of the series to use.")
     else:
-        uid = _uid_of(path, what)
-        series = [s for s in folders(path.parent, nested=False) if s.uid == uid]
+        _check_is_dicom(path, what)
+        found = folders(path.parent, nested=False)
+        keys = {s.key for s in found if path in s.files}
+        series = [s for s in found if s.key in keys]
         if not series:
             raise BadInput(f"{what} is DICOM, but no MR image. Name a file of the MR series.")
     return _part_of(series, row.get("part", ""), what)
@@ -214,7 +211,7 @@ def _series_at(path: Path, where: str, row: Mapping[str, str], folders: _Folders
 
 def _part_of(series: Sequence[Series], told: str, what: str) -> Series:
     """The part that the column names; the only one where it is empty."""
-    if not told and len(series) == 1:
+    if not told and len(series) == 1 and not series[0].flaw:
         return series[0]
     chosen = [s for s in series if told == str(s.part)]
     if len(chosen) != 1:
@@ -225,9 +222,9 @@ def _part_of(series: Sequence[Series], told: str, what: str) -> Series:
     return chosen[0]
 
 
-def _uid_of(path: Path, what: str) -> str:
+def _check_is_dicom(path: Path, what: str) -> None:
     try:
-        return text_of(read_header(path), "SeriesInstanceUID")
+        read_header(path)
     except (InvalidDicomError, *HEADER_ERRORS) as failure:
         raise BadInput(
             f"{what} is neither a volume ({', '.join(SUFFIXES)}) nor DICOM. Name a series folder, a file of it, "

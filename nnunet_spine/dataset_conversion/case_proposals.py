@@ -11,7 +11,7 @@ from nnunet_spine.dataset_conversion.image_checks import check_volume_geometry
 from nnunet_spine.dataset_conversion.patient_key import patient_key
 from nnunet_spine.dataset_conversion.private_mapping import check_place
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
-from nnunet_spine.dataset_conversion.series_stack import check_headers
+from nnunet_spine.dataset_conversion.slice_grid import check_headers
 from nnunet_spine.dataset_conversion.sources import Discovery, Proposal, SourceCase
 from nnunet_spine.errors import BadInput, NotWritable
 from nnunet_spine.files import PRIVATE_MODE, csv_text, write_bytes
@@ -70,8 +70,7 @@ def preview(discovery: Discovery) -> list[Problem]:
 def _check(case: SourceCase) -> tuple[str, ...]:
     if is_volume_file(case.image[0]):
         return check_volume_geometry(case.image[0])
-    check_headers(case.image, case.frames)
-    return ()
+    return check_headers(case.image, case.frames).notes()
 
 
 def write_proposals(path: Path, discovery: Discovery, *, shared: Iterable[Path] = ()) -> None:

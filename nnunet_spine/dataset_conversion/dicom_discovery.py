@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.dataset_conversion.dicom_headers import (
-    Export,
-    Series,
-    count_hidden,
-    number_of,
-    read_export,
-    read_header,
-    text_of,
-)
+from nnunet_spine.dataset_conversion.dicom_grouping import Export, read_export
+from nnunet_spine.dataset_conversion.dicom_headers import Series, number_of, read_header, text_of
 from nnunet_spine.dataset_conversion.file_account import account
+from nnunet_spine.dataset_conversion.patient_key import patient_key
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.reference_matching import references_by_series
 from nnunet_spine.dataset_conversion.reference_selection import words_of
@@ -50,9 +44,10 @@ def discover_export(folder: Path, *, processes: int = 1, progress: Progress = si
     export = read_export(folder, processes=processes, progress=progress)
     if not export.series:
         found = len(export.not_dicom) + len(export.damaged)
+        unseen = " ".join(problem.describe() for problem in export.below.warnings())
         raise BadInput(
             f"The source folder holds no readable DICOM series ({found} files looked at). Give the root of a DICOM "
-            "export, or a cases.csv that lists images and references."
+            f"export, or a cases.csv that lists images and references.{f' {unseen}' if unseen else ''}"
         )
     references = references_by_series(export.series)
     studies = _studies(export.series, references)
@@ -68,8 +63,8 @@ def discover_export(folder: Path, *, processes: int = 1, progress: Progress = si
             *(problem for one in looked for problem in one.problems),
         ),
         {one.proposal.where: one.proposal.identity for one in looked if not one.case},
-        export.not_dicom + export.damaged,
-        account(export, cases, count_hidden(folder)),
+        (*export.not_dicom, *export.damaged, *(path.relative_to(folder).as_posix() for path in export.below.unseen)),
+        account(export, cases),
         tuple(one.proposal for one in looked),
     )
 
@@ -79,7 +74,7 @@ def _may_hold_a_pair(study: Sequence[Series]) -> bool:
     return any(one.is_mr for one in study) or all(one.is_reference for one in study)
 
 
-def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> Found:
+def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping[Hashable, Sequence[Path]]) -> Found:
     view = StudyView.of(study, references)
     try:
         chosen = choose(view)
@@ -106,7 +101,25 @@ def _elsewhere_note(where: str, chosen: Chosen) -> tuple[Problem, ...]:
 
 
 def _file_notes(export: Export, others: int) -> list[Problem]:
-    notes = []
+    notes = export.below.warnings()
+    if export.unnamed:
+        notes.append(
+            note(
+                "source",
+                f"{export.unnamed} DICOM files have no Series Instance UID; they were grouped by the patient, study, "
+                "number, description and time of their series",
+                remedy=CORRECT,
+            )
+        )
+    if export.shared:
+        notes.append(
+            note(
+                "source",
+                f"{export.shared} Series Instance UIDs belong to several patients or studies; their files were told "
+                "apart by these",
+                remedy=CORRECT,
+            )
+        )
     if others:
         notes.append(note("source", f"{others} studies hold neither MR images nor segmentations and were not used"))
     if export.not_dicom:
@@ -124,16 +137,16 @@ def _file_notes(export: Export, others: int) -> list[Problem]:
     return notes
 
 
-def _studies(series: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> list[list[Series]]:
+def _studies(series: Sequence[Series], references: Mapping[Hashable, Sequence[Path]]) -> list[list[Series]]:
     """Series by study, in the order of their first file.
 
     References that name a series of another study do not make a study of their own.
     """
-    known = {s.uid for s in series}
-    placed = {path for uid, paths in references.items() if uid in known for path in paths}
+    placed = {path for paths in references.values() for path in paths}
     studies: dict[tuple[str, str], list[Series]] = defaultdict(list)
     for one in series:
-        studies[one.patient_id.strip().casefold(), one.study_uid].append(one)
+        study = one.study_uid or text_of(one.header, "StudyDate")
+        studies[patient_key(one.patient_id), study].append(one)
     return [study for study in studies.values() if not all(set(one.files) <= placed for one in study)]
 
 
@@ -156,7 +169,7 @@ def _proposal(where: str, folder: Path, chosen: Chosen, *, details: Details, obs
         _identity(folder, series, chosen.reference),
         obstacle or chosen.judgement.reason(),
         chosen.confidence.value,
-        common_place(chosen.files),
+        common_place(chosen.files) if series.uid else chosen.files[0],
         chosen.reference,
         series.part,
         details,

@@ -1,33 +1,17 @@
-"""Headers of a DICOM export, grouped by series."""
+"""Headers of DICOM files: the attributes that discovery reads, image planes, and series."""
 
 from __future__ import annotations
 
-import logging
-import os
-import struct
-import warnings
-import zlib
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
-from pydicom.errors import BytesLengthException, InvalidDicomError
 
-from nnunet_spine.dataset_conversion.frame_headers import FRAME_KEYWORDS, frame_headers
-from nnunet_spine.errors import WorkFailed
-from nnunet_spine.files import is_regular_file
-from nnunet_spine.progress import Progress, silent
-from nnunet_spine.worker_processes import map_with_help
-
-# Their warnings quote values of headers, patients' names among them, and come whenever a value is first looked at.
-logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-logging.getLogger("highdicom").setLevel(logging.CRITICAL)
-warnings.filterwarnings("ignore", module=r"(pydicom|highdicom)(\.|$)")
+from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS, open_dataset
+from nnunet_spine.dataset_conversion.frame_headers import FRAME_KEYWORDS
 
 MR_IMAGE_STORAGE = "1.2.840.10008.5.1.4.1.1.4"
 ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4.4")
@@ -36,19 +20,6 @@ ENHANCED_MR_STORAGE = ("1.2.840.10008.5.1.4.1.1.4.1", "1.2.840.10008.5.1.4.1.1.4
 SEGMENTATION_STORAGE = ("1.2.840.10008.5.1.4.1.1.66.4", "1.2.840.10008.5.1.4.1.1.66.7")
 STRUCTURE_SET_STORAGE = "1.2.840.10008.5.1.4.1.1.481.3"
 DIRECTORY_STORAGE = "1.2.840.10008.1.3.10"
-
-HEADER_ERRORS = (
-    *(OSError, EOFError, ValueError, KeyError, AttributeError, TypeError, NotImplementedError, IndexError),
-    *(BytesLengthException, struct.error, zlib.error, OverflowError, RecursionError, MemoryError),
-)
-"""What pydicom raises for a damaged header, besides InvalidDicomError for a file that is not DICOM.
-
-The last ones: a value of another length than its type's, damaged deflated content, a number beyond any, items nested
-without end, and a length of gigabytes in a small file.
-"""
-
-FILES_AT_ONCE, FILES_PER_HELPER = 32, 400
-"""Files whose headers a process takes at a time, and how many are worth another process."""
 
 LARGEST = 1e9
 """A place, a direction or a spacing beyond this is no number that can be meant."""
@@ -64,6 +35,7 @@ KEYWORDS = (
     "Manufacturer",
     "MagneticFieldStrength",
     "BodyPartExamined",
+    "StudyDate",
     "StudyDescription",
     "SeriesDescription",
     "ProtocolName",
@@ -79,6 +51,9 @@ KEYWORDS = (
     "ReferencedSeriesSequence",
     "SegmentSequence",
     "FrameOfReferenceUID",
+    "ImagesInAcquisition",
+    "NumberOfFrames",
+    "LossyImageCompression",
     "ReferencedFrameOfReferenceSequence",
     "StructureSetROISequence",
     "RTROIObservationsSequence",
@@ -113,6 +88,12 @@ class Series:
         Number of the part, from 1; 0 where the series is whole.
     told_apart_by
         What differs between the parts, in words of ours.
+    key
+        What tells the series from all others of an export; the UID may be blank, or be that of two patients.
+    places, places_of_whole
+        Places along the normal that the slices take, and that those of the whole stack take; 0 if that is not known.
+    flaw
+        What keeps the slices from being a volume, in words of ours; or "".
     """
 
     uid: str
@@ -121,6 +102,10 @@ class Series:
     slices: tuple[Slice, ...] = field(default=(), repr=False)
     part: int = 0
     told_apart_by: str = ""
+    key: Hashable = field(default=(), repr=False)
+    places: int = 0
+    places_of_whole: int = 0
+    flaw: str = ""
 
     @property
     def is_mr(self) -> bool:
@@ -150,6 +135,11 @@ class Series:
         return tuple(tuple(one.frame for one in self.slices if one.path == path) for path in self.files)
 
     @property
+    def is_subset(self) -> bool:
+        """Whether other slices of the series lie at places that these do not take."""
+        return self.places < self.places_of_whole
+
+    @property
     def study_uid(self) -> str:
         """Study Instance UID."""
         return text_of(self.header, "StudyInstanceUID")
@@ -169,28 +159,6 @@ class Series:
     def name(self) -> str:
         """Our name of it, such as "series 5" or "series 5, part 2"."""
         return f"series {self.number}" + (f", part {self.part}" if self.part else "")
-
-
-@dataclass(frozen=True)
-class Export:
-    """What a folder holds.
-
-    Parameters
-    ----------
-    series
-        In the order of their first file's path.
-    not_dicom, damaged, copies
-        Paths relative to the folder; private, since folders are often named after patients. `copies` are files that
-        hold an instance again.
-    directories
-        Number of DICOMDIR files.
-    """
-
-    series: tuple[Series, ...]
-    not_dicom: tuple[str, ...] = field(default=(), repr=False)
-    damaged: tuple[str, ...] = field(default=(), repr=False)
-    copies: tuple[str, ...] = field(default=(), repr=False)
-    directories: int = 0
 
 
 def text_of(header: Any, keyword: str) -> str:
@@ -236,31 +204,9 @@ def words_in(header: Any, keyword: str) -> list[str]:
     return [str(one).upper() for one in value] if hasattr(value, "__iter__") else [str(value).upper()]
 
 
-def files_below(folder: Path) -> Iterator[Path]:
-    """All files below a folder, sorted by path; hidden ones are left out."""
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent) / name for name in sorted(names) if not name.startswith("."))
-
-
-def count_hidden(folder: Path) -> int:
-    """Number of files that `files_below` leaves out."""
-    return sum(len(names) for _, _, names in os.walk(folder)) - sum(1 for _ in files_below(folder))
-
-
 def read_header(path: Path) -> Any:
-    """The attributes `KEYWORDS` of a DICOM file, without its pixels.
-
-    Raises
-    ------
-    pydicom.errors.InvalidDicomError
-        Where the file is not DICOM.
-    HEADER_ERRORS
-        Where it is damaged.
-    """
-    if not is_regular_file(path):  # a pipe would block
-        raise InvalidDicomError("not a regular file")
-    return pydicom.dcmread(path, stop_before_pixels=True, specific_tags=list(KEYWORDS))
+    """The attributes `KEYWORDS` of a DICOM file, without its pixels; errors as for `open_dataset`."""
+    return open_dataset(path, keywords=KEYWORDS)
 
 
 def attributes_of(header: Any) -> dict[str, Any]:
@@ -280,133 +226,3 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, pydicom.multival.MultiValue):
         return tuple(float(v) for v in value)
     return float(value) if value not in (None, "") else value
-
-
-def read_export(folder: Path, *, processes: int = 1, progress: Progress = silent) -> Export:
-    """Read the headers of all files below a folder and group them by series."""
-    return group_files(folder, list(files_below(folder)), processes=processes, progress=progress)
-
-
-def group_files(folder: Path, files: Iterable[Path], *, processes: int = 1, progress: Progress = silent) -> Export:
-    """Group DICOM files by Series Instance UID.
-
-    Parameters
-    ----------
-    folder
-        What the paths of unusable files are given relative to.
-    files
-        In any order.
-    processes
-        That read them, this one included.
-    progress
-        Told after each file.
-
-    Raises
-    ------
-    WorkFailed
-        Where another process was killed, as the system does when memory runs out.
-    """
-    gathered = _Gathered(folder)
-    ordered = sorted(files)
-    done, helpers = 0, min(processes - 1, len(ordered) // FILES_PER_HELPER)
-    try:
-        for read in map_with_help(read_file, ordered, helpers=helpers, chunk=FILES_AT_ONCE):
-            gathered.add(read)
-            done += 1
-            progress(done, len(ordered), "")
-    except BrokenProcessPool as failure:
-        raise WorkFailed(
-            "A process that read DICOM headers was killed, probably for want of memory. Nothing was written. Convert "
-            "again with fewer CPUs or more memory."
-        ) from failure
-    return gathered.export()
-
-
-@dataclass(frozen=True)
-class FileRead:
-    """What the header of one file says.
-
-    Parameters
-    ----------
-    path
-        The file.
-    unusable
-        Why it cannot be used, by the name of a field of `Export`; or "".
-    is_directory
-        Whether it is a DICOMDIR.
-    series
-        Series Instance UID and kind of object.
-    instance
-        What a copy of it shares: instance, place, size.
-    planes
-        Its image planes.
-    """
-
-    path: Path
-    unusable: str = ""
-    is_directory: bool = False
-    series: tuple[str, str] = ("", "")
-    instance: tuple[str, ...] = ()
-    planes: tuple[Slice, ...] = ()
-
-
-def read_file(path: Path) -> FileRead:
-    """Read one file's header."""
-    try:
-        header = read_header(path)
-        is_directory = text_of(header.file_meta, "MediaStorageSOPClassUID") == DIRECTORY_STORAGE
-        uid, kind = text_of(header, "SeriesInstanceUID"), text_of(header, "SOPClassUID")
-        planes = tuple(Slice(path, number, one) for number, one in frame_headers(header))
-        planes = planes or (Slice(path, 0, attributes_of(header)),)
-    except InvalidDicomError:
-        return FileRead(path, "not_dicom")
-    except HEADER_ERRORS:
-        return FileRead(path, "damaged")
-    if is_directory:
-        return FileRead(path, is_directory=True)
-    if not uid or not kind:
-        return FileRead(path, "damaged")
-    place = text_of(header, "ImagePositionPatient")
-    instance = (text_of(header, "SOPInstanceUID"), place, str(path.stat().st_size))
-    return FileRead(path, series=(uid, _kind_of_object(kind)), instance=instance, planes=planes)
-
-
-@dataclass
-class _Gathered:
-    """Files met so far."""
-
-    folder: Path
-    slices: dict[tuple[str, str], list[Slice]] = field(default_factory=lambda: defaultdict(list))
-    unusable: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    instances: set[tuple[str, ...]] = field(default_factory=set)
-    directories: int = 0
-
-    def add(self, read: FileRead) -> None:
-        """Put a file where it belongs."""
-        if read.is_directory:
-            self.directories += 1
-        elif why := read.unusable or ("copies" if self._is_copy(read.instance) else ""):
-            self.unusable[why].append(read.path.relative_to(self.folder).as_posix())
-        else:
-            self.slices[read.series].extend(read.planes)
-
-    def _is_copy(self, instance: tuple[str, ...]) -> bool:
-        """Whether the same instance was met before, at the same place and in a file of the same size."""
-        met = bool(instance[0]) and instance in self.instances
-        self.instances.add(instance)
-        return met
-
-    def export(self) -> Export:
-        """All that was met."""
-        series = tuple(_series_of(uid, planes) for (uid, _), planes in self.slices.items())
-        unusable = {why: tuple(paths) for why, paths in self.unusable.items()}
-        return Export(series, **unusable, directories=self.directories)
-
-
-def _kind_of_object(storage: str) -> str:
-    """A segmentation that was filed under the series of its image is still no image of it."""
-    return "segmentation" if storage in SEGMENTATION_STORAGE else storage
-
-
-def _series_of(uid: str, planes: list[Slice]) -> Series:
-    return Series(uid, tuple(dict.fromkeys(plane.path for plane in planes)), planes[0].header, tuple(planes))

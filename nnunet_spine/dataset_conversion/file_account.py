@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from nnunet_spine.dataset_conversion.dicom_headers import Export
+from nnunet_spine.dataset_conversion.dicom_grouping import Export
 from nnunet_spine.dataset_conversion.sources import SourceCase
 
 USED, LEFT_OUT, OTHER_SERIES, OTHER_MODALITY = "used", "of a case left out", "other MR series", "other modality"
 REFERENCES, COPIES, DIRECTORIES = "other references", "copies", "DICOMDIR"
 UNREADABLE, NOT_DICOM, HIDDEN, TOTAL = "unreadable", "not DICOM", "hidden", "total"
+LINKS, SPECIAL = "links to no file", "pipes and devices"
 
 
-def account(export: Export, cases: Iterable[SourceCase], hidden: int) -> dict[str, int]:
+def account(export: Export, cases: Iterable[SourceCase]) -> dict[str, int]:
     """Number of files of a DICOM export by what became of them; the last entry is their sum.
 
     Parameters
@@ -22,8 +23,6 @@ def account(export: Export, cases: Iterable[SourceCase], hidden: int) -> dict[st
         All that the folder holds.
     cases
         What of it is used.
-    hidden
-        Number of files that were not looked at.
     """
     used = {path for case in cases for path in (*case.image, case.reference)}
     counts = dict.fromkeys(
@@ -35,7 +34,10 @@ def account(export: Export, cases: Iterable[SourceCase], hidden: int) -> dict[st
         counts[USED] += len(taken)
         counts[kind] += len(series.files) - len(taken)
     counts[COPIES], counts[DIRECTORIES] = len(export.copies), export.directories
-    counts[UNREADABLE], counts[NOT_DICOM], counts[HIDDEN] = len(export.damaged), len(export.not_dicom), hidden
+    counts[UNREADABLE], counts[NOT_DICOM] = len(export.damaged), len(export.not_dicom)
+    counts[HIDDEN] = export.below.hidden
+    unseen = {LINKS: len(export.below.links), SPECIAL: len(export.below.special)}
+    counts |= {kind: count for kind, count in unseen.items() if count}
     return {**counts, TOTAL: sum(counts.values())}
 
 

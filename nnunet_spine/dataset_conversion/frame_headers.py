@@ -27,6 +27,8 @@ FRAME_KEYWORDS = (
     "DiffusionBValue",
     "ContrastBolusAgentAdministered",
     "EchoPulseSequence",
+    "RescaleSlope",
+    "RescaleIntercept",
     SHARED,
     PER_FRAME,
 )

@@ -14,9 +14,9 @@ import pydicom
 from nibabel.filebasedimages import ImageFileError
 from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
-from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS
+from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS, open_dataset
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.dataset_conversion.series_stack import MINIMUM_SLICES
+from nnunet_spine.dataset_conversion.slice_grid import MINIMUM_SLICES
 from nnunet_spine.errors import BadInput
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume
@@ -148,7 +148,7 @@ def series_notes(files: Sequence[Path]) -> tuple[str, ...]:
 
 def _private_scale(path: Path) -> float | None:
     try:
-        header = pydicom.dcmread(path, stop_before_pixels=True)
+        header = open_dataset(path)
         block = header.private_block(PHILIPS_GROUP, PHILIPS_CREATOR)
         slope = float(header.get("RescaleSlope") or 1.0)
         return round(slope * float(block[SCALE_SLOPE].value), 6)

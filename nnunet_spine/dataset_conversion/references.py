@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from pydicom.errors import InvalidDicomError
 
-from nnunet_spine.dataset_conversion.dicom_headers import HEADER_ERRORS, Series, read_header
+from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
+from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
 from nnunet_spine.dataset_conversion.mask_resampling import place
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection

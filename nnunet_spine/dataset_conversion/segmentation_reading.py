@@ -11,17 +11,20 @@ import numpy as np
 import numpy.typing as npt
 import pydicom
 
-from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
 from nnunet_spine.dataset_conversion.mask_resampling import LATTICE_TOLERANCE
 from nnunet_spine.dataset_conversion.pixel_claims import checked_pixels
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
-from nnunet_spine.dataset_conversion.series_stack import SPACING_TOLERANCE, check_numbers
+from nnunet_spine.dataset_conversion.slice_grid import check_numbers
+from nnunet_spine.dataset_conversion.slice_pixels import DECODING_ERRORS
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume
 
 MOST_SLICES, MOST_VOXELS = 5000, 2e8
 """Frames may lie so far apart that the empty slices between them would fill any memory."""
+
+SPACING_TOLERANCE = 0.01
+"""Largest difference of a frame gap from the median gap, as a fraction of it."""
 
 COSINE_TOLERANCE = 1e-4
 """Directions agree where the cosine between them is 1 within this."""

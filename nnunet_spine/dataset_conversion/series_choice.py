@@ -138,12 +138,21 @@ class Judgement:
 
 
 def judge(series: Series) -> Judgement:
-    """Answer kind, orientation, weighting and contrast for one MR series."""
+    """Answer kind, orientation, weighting and contrast for one MR series, or a part of one."""
     header = series.header
     derived = "DERIVED" in words_in(header, "ImageType")[:1]
     signs = contrast_signs(header)
     findings = orientation_of(header), weighting_of(header), contrast_of(header)
-    return Judgement(series, *findings, derived, kind_of(header), signs, is_elsewhere(header))
+    return Judgement(series, *findings, derived, _whole(series) or kind_of(header), signs, is_elsewhere(header))
+
+
+def _whole(series: Series) -> Finding | None:
+    """What keeps a part of a series from being a volume of its own; None if nothing does."""
+    if series.flaw:
+        return Finding(0, series.flaw)
+    if series.is_subset:
+        return Finding(0, f"{series.places} of the {series.places_of_whole} slices of its stack")
+    return None
 
 
 def kind_of(header: Any) -> Finding:

@@ -1,32 +1,50 @@
-"""Taking a DICOM series apart where it holds several volumes: stacks, stations, echoes, time points."""
+"""Taking a DICOM series apart if it holds several volumes: stacks, stations, echoes, time points.
+
+Two rules keep a part from being taken for the whole. Slices of one direction that interleave in space, or continue each
+other, are one stack: what differs between them does not take it apart. And a part that has fewer places than the stack
+that it comes from says so.
+"""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.dataset_conversion.dicom_headers import Series, Slice, number_of, numbers_of, text_of, words_in
+from nnunet_spine.dataset_conversion.slice_grid import SAME_PLACE_MM
 
-ORIENTATION_TOLERANCE = 1e-3
-"""Largest difference of direction cosines within a stack."""
+SAME_DIRECTION = 0.02
+"""Slices whose direction cosines differ by less belong to one stack, which `slice_grid` then accepts or refuses."""
+
+SAME_SPACING = 0.01
+"""Pixel spacings that differ by less than this share, likewise."""
+
+SAME_TIMES = 0.01
+"""Echo times and the like that differ by less than this share are one."""
 
 STATION_MM = 5.0
-"""Stacks of one orientation whose first voxels lie further apart within the plane are different stations."""
+"""Slices at one place along the normal whose first voxels lie further apart in the plane are different stations."""
 
-POSITION_TOLERANCE_MM = 0.01
-"""Differences of slice positions up to this are rounding of the header."""
+SHARED_VIEW = 0.5
+"""Slices that share this part of their width and height look at one place."""
+
+COMMON_PLACES = 0.5
+"""Stacks that share this part of their places are different volumes of one region."""
+
+Floats = npt.NDArray[np.float64]
 
 
 def parts_of(series: Series) -> list[Series]:
-    """The volumes that a series holds, the series itself where it is one.
+    """The volumes that a series holds, the series itself if it is one.
 
-    Slices of different size, pixel spacing, orientation or stack make different volumes. What else differs between
-    them does only where several slices lie at one place: makers number the interleaved slices of one volume
-    as different acquisitions too.
+    Slices of different size, pixel spacing, direction or station cannot be one volume. What else differs takes a stack
+    apart only if several slices lie at one place: makers number the interleaved slices of one volume as different
+    acquisitions or stacks, too.
 
     Parameters
     ----------
@@ -36,24 +54,28 @@ def parts_of(series: Series) -> list[Series]:
     Returns
     -------
     list of Series
-        In the order of their first slice, numbered from 1 where there are several.
+        In the order of their first slice, numbered from 1 if there are several. A part with fewer places than its
+        stack has `is_subset`; one whose stack was cut in two by size or spacing has a `flaw`.
     """
-    groups, reasons = _split(list(series.slices), _ALWAYS, only_where_doubled=False)
-    parts = []
-    for group in groups:
-        inner, inner_reasons = _split(group, _WHERE_DOUBLED, only_where_doubled=True)
-        parts += inner
+    stacks, reasons = _split(list(series.slices), _ALWAYS)
+    flaws = _flaws(stacks)
+    parts: list[tuple[list[Slice], int, str]] = []
+    for stack, flaw in zip(stacks, flaws, strict=True):
+        inner, inner_reasons = _split(stack, _WHERE_DOUBLED, only_if_doubled=True)
+        parts += [(part, _places(stack), flaw) for part in inner]
         reasons += [reason for reason in inner_reasons if reason not in reasons]
     if len(parts) < 2:
         return [series]
-    return [_part(series, slices, number, ", ".join(reasons)) for number, slices in enumerate(parts, start=1)]
+    apart = ", ".join(reasons)
+    return [
+        _part(series, slices, part=number, places_of_whole=whole, flaw=flaw, told_apart_by=apart)
+        for number, (slices, whole, flaw) in enumerate(parts, start=1)
+    ]
 
 
-def _part(series: Series, slices: Sequence[Slice], number: int, reasons: str) -> Series:
+def _part(series: Series, slices: Sequence[Slice], **more: Any) -> Series:
     files = tuple(dict.fromkeys(one.path for one in slices))
-    return replace(
-        series, files=files, header=slices[0].header, slices=tuple(slices), part=number, told_apart_by=reasons
-    )
+    return replace(series, files=files, header=slices[0].header, slices=tuple(slices), places=_places(slices), **more)
 
 
 _Key = Callable[[Sequence[Slice]], Sequence[Hashable]]
@@ -61,14 +83,14 @@ _Key = Callable[[Sequence[Slice]], Sequence[Hashable]]
 
 
 def _split(
-    slices: list[Slice], keys: Sequence[tuple[str, _Key]], *, only_where_doubled: bool
+    slices: list[Slice], keys: Sequence[tuple[str, _Key]], *, only_if_doubled: bool = False
 ) -> tuple[list[list[Slice]], list[str]]:
     """Groups of slices with equal keys, each key applied in turn, and the names of the keys that told them apart."""
     groups, reasons = [slices], []
     for name, key in keys:
-        divided = []
+        divided: list[list[Slice]] = []
         for group in groups:
-            if not only_where_doubled:
+            if not only_if_doubled:
                 divided += _grouped(group, key)
             elif doubled := doubled_places(group):
                 parts = _grouped(group, key)
@@ -91,68 +113,149 @@ def _grouped(slices: Sequence[Slice], key: _Key) -> list[list[Slice]]:
 def doubled_places(slices: Sequence[Slice]) -> int:
     """Number of slices of one orientation that lie at the place of another one."""
     along = positions_along_normal(slices)
-    return 0 if along is None else int((np.diff(np.sort(along)) <= POSITION_TOLERANCE_MM).sum())
+    return 0 if along is None else int((np.diff(np.sort(along)) <= SAME_PLACE_MM).sum())
 
 
-def positions_along_normal(slices: Sequence[Slice]) -> npt.NDArray[np.float64] | None:
-    """Positions along the normal of the first slice, in mm; None where a header lacks its place."""
-    cosines = numbers_of(slices[0].header, "ImageOrientationPatient", 6) if slices else None
+def _places(slices: Sequence[Slice]) -> int:
+    """Number of places along the normal; 0 if it is not known."""
+    return 0 if positions_along_normal(slices) is None else len(slices) - doubled_places(slices)
+
+
+def positions_along_normal(slices: Sequence[Slice], like: Slice | None = None) -> Floats | None:
+    """Positions along the normal of the first slice, or of another one, in mm; None if a header lacks its place."""
+    first = like or (slices[0] if slices else None)
+    cosines = numbers_of(first.header, "ImageOrientationPatient", 6) if first else None
     positions = [numbers_of(one.header, "ImagePositionPatient", 3) for one in slices]
     if cosines is None or any(position is None for position in positions):
         return None
-    along: npt.NDArray[np.float64] = np.asarray(positions, dtype=float) @ np.cross(cosines[:3], cosines[3:])
+    along: Floats = np.asarray(positions, dtype=float) @ np.cross(cosines[:3], cosines[3:])
     return along
 
 
-def _orientations(slices: Sequence[Slice]) -> list[int]:
-    return _near([numbers_of(one.header, "ImageOrientationPatient", 6) for one in slices], ORIENTATION_TOLERANCE)
+def _flaws(stacks: Sequence[list[Slice]]) -> list[str]:
+    """What is wrong with each of several stacks: whether it continues or interleaves with another of its direction."""
+    flaws = [""] * len(stacks)
+    for i, one in enumerate(stacks):
+        for j in range(i):
+            what = _continues(one, stacks[j])
+            flaws[i], flaws[j] = flaws[i] or what, flaws[j] or what
+    return flaws
+
+
+def _continues(one: list[Slice], other: list[Slice]) -> str:
+    """What differs between two stacks that look at one place and are one stack by their places; "" if they are not."""
+    both = [one[0], other[0]]
+    if len(set(_directions(both))) > 1 or len(set(_stations([*one, *other]))) > 1:
+        return ""
+    along, others = positions_along_normal(one), positions_along_normal(other, like=one[0])
+    if along is None or others is None:
+        return ""
+    gap = max(_gap(along), _gap(others), SAME_PLACE_MM)
+    shared = int((np.abs(along[:, None] - others[None]).min(axis=1) <= gap / 4).sum())
+    if shared >= COMMON_PLACES * min(len(along), len(others)):
+        return ""
+    what = "size" if len(set(_sizes(both))) > 1 else "pixel spacing"
+    return f"{len(one) + len(other)} slices of one stack, but of different {what}"
+
+
+def _gap(along: Floats) -> float:
+    return float(np.median(np.diff(np.sort(along)))) if len(along) > 1 else 0.0
+
+
+_IsNear = Callable[[Floats, Floats], Any]
+"""Whether each of some values (n, length) is near another one (length,), shape (n,)."""
+
+
+def _near(values: Sequence[tuple[float, ...] | None], is_near: _IsNear) -> list[int]:
+    """Number of the group of each value: values that a chain of near ones connects are one group, missing ones too.
+
+    Parameters
+    ----------
+    values
+        All of one length, or None.
+    is_near
+        What near is.
+    """
+    known = [value for value in values if value is not None]
+    different = sorted(set(known))
+    table = np.array(different, dtype=float)
+    numbers = np.full(len(different), -1)
+    for start in range(len(different)):
+        if numbers[start] >= 0:
+            continue
+        numbers[start], pending = start, [start]
+        while pending:
+            at = pending.pop()
+            fresh = np.flatnonzero((numbers < 0) & is_near(table, table[at]))
+            numbers[fresh] = start
+            pending += fresh.tolist()
+    group = dict(zip(different, numbers.tolist(), strict=True))
+    return [-1 if value is None else group[value] for value in values]
+
+
+def _directions(slices: Sequence[Slice]) -> list[int]:
+    values = [numbers_of(one.header, "ImageOrientationPatient", 6) for one in slices]
+    return _near(values, lambda table, one: np.abs(table - one).max(axis=1) <= SAME_DIRECTION)
+
+
+def _spacings(slices: Sequence[Slice]) -> list[int]:
+    values = [numbers_of(one.header, "PixelSpacing", 2) for one in slices]
+    return _near(values, lambda table, one: (np.abs(table - one) <= SAME_SPACING * np.abs(one)).all(axis=1))
+
+
+def _sizes(slices: Sequence[Slice]) -> list[Hashable]:
+    return [(number_of(one.header, "Rows"), number_of(one.header, "Columns")) for one in slices]
+
+
+def _in_plane(slices: Sequence[Slice]) -> list[tuple[float, ...] | None]:
+    """Place of the first voxel within the plane of the first slice, in mm."""
+    cosines = numbers_of(slices[0].header, "ImageOrientationPatient", 6)
+    positions = [numbers_of(one.header, "ImagePositionPatient", 3) for one in slices]
+    if cosines is None:
+        return [None] * len(slices)
+    axes = np.reshape(cosines, (2, 3))
+    return [None if place is None else tuple(float(v) for v in axes @ np.asarray(place)) for place in positions]
 
 
 def _stations(slices: Sequence[Slice]) -> list[int]:
-    """By the place of the first voxel within the plane."""
-    places: list[tuple[float, ...] | None] = []
-    for one in slices:
-        cosines = numbers_of(one.header, "ImageOrientationPatient", 6)
-        position = numbers_of(one.header, "ImagePositionPatient", 3)
-        if cosines is None or position is None:
-            places.append(None)
-        else:
-            places.append(tuple(np.reshape(cosines, (2, 3)) @ np.asarray(position)))
-    return _near(places, STATION_MM)
+    """By what part of the body the slices look at: those of one station share at least half of their view."""
+    spacing = numbers_of(slices[0].header, "PixelSpacing", 2)
+    size = [number_of(slices[0].header, keyword) for keyword in ("Columns", "Rows")]
+    if spacing is None or None in size:
+        return [0] * len(slices)
+    reach = (1 - SHARED_VIEW) * np.array([float(n or 0.0) for n in size]) * spacing[::-1]
+    return _near(_in_plane(slices), lambda table, one: (np.abs(table - one) <= reach).all(axis=1))
 
 
-def _near(values: Sequence[tuple[float, ...] | None], tolerance: float) -> list[int]:
-    """Number of the group of each value; a value joins the first group whose first value is within the tolerance."""
-    firsts: list[tuple[float, ...] | None] = []
-    numbers = []
-    for value in values:
-        found = (n for n, first in enumerate(firsts) if _is_near(value, first, tolerance))
-        number = next(found, len(firsts))
-        if number == len(firsts):
-            firsts.append(value)
-        numbers.append(number)
-    return numbers
-
-
-def _is_near(value: tuple[float, ...] | None, other: tuple[float, ...] | None, tolerance: float) -> bool:
-    if value is None or other is None:
-        return value is other
-    return bool(np.abs(np.subtract(value, other)).max() <= tolerance)
+def _close_stations(slices: Sequence[Slice]) -> list[int]:
+    return _near(_in_plane(slices), lambda table, one: np.abs(table - one).max(axis=1) <= STATION_MM)
 
 
 def _number(keyword: str) -> _Key:
-    return lambda slices: [number_of(one.header, keyword) for one in slices]
+    """By a number of the header, up to rounding."""
+
+    def groups(slices: Sequence[Slice]) -> list[int]:
+        numbers = [number_of(one.header, keyword) for one in slices]
+        values = [None if number is None else (number,) for number in numbers]
+        return _near(values, lambda table, one: np.abs(table - one).max(axis=1) <= SAME_TIMES * abs(one[0]))
+
+    return groups
+
+
+def _text(keyword: str) -> _Key:
+    return lambda slices: [text_of(one.header, keyword) for one in slices]
 
 
 _ALWAYS: tuple[tuple[str, _Key], ...] = (
-    ("size", lambda slices: [(text_of(one.header, "Rows"), text_of(one.header, "Columns")) for one in slices]),
-    ("pixel spacing", lambda slices: [numbers_of(one.header, "PixelSpacing", 2) for one in slices]),
-    ("orientation", _orientations),
-    ("stack", lambda slices: [text_of(one.header, "StackID") for one in slices]),
+    ("size", _sizes),
+    ("pixel spacing", _spacings),
+    ("orientation", _directions),
+    ("station", _stations),
 )
 
 _WHERE_DOUBLED: tuple[tuple[str, _Key], ...] = (
-    ("station", _stations),
+    ("station", _close_stations),
+    ("stack", _text("StackID")),
     ("kind of image", lambda slices: [tuple(words_in(one.header, "ImageType")) for one in slices]),
     ("echo time", _number("EchoTime")),
     ("inversion time", _number("InversionTime")),
@@ -160,4 +263,5 @@ _WHERE_DOUBLED: tuple[tuple[str, _Key], ...] = (
     ("time point", _number("TemporalPositionIdentifier")),
     ("trigger time", _number("TriggerTime")),
     ("acquisition", _number("AcquisitionNumber")),
+    ("frame of reference", _text("FrameOfReferenceUID")),
 )

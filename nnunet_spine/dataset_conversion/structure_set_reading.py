@@ -13,10 +13,10 @@ import pydicom
 
 from nnunet_spine.dataset_conversion.contour_filling import Points, fill
 from nnunet_spine.dataset_conversion.dicom_headers import text_of
-from nnunet_spine.dataset_conversion.dicom_reading import DECODING_ERRORS
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
-from nnunet_spine.dataset_conversion.series_stack import FARTHEST_MM
+from nnunet_spine.dataset_conversion.slice_grid import FARTHEST_MM
+from nnunet_spine.dataset_conversion.slice_pixels import DECODING_ERRORS
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume
 

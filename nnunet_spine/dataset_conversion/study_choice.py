@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnunet_spine.dataset_conversion.contrast_timing import acquired_at, with_timing
 from nnunet_spine.dataset_conversion.dicom_headers import Series, number_of, text_of
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.dataset_conversion.reference_matching import named_instances
+from nnunet_spine.dataset_conversion.reference_matching import named_instances, slices_not_there
 from nnunet_spine.dataset_conversion.series_choice import Confidence, Judgement, best, judge
 from nnunet_spine.dataset_conversion.series_parts import parts_of
 
@@ -59,19 +59,21 @@ class StudyView:
     judgements: tuple[Judgement, ...]
     references: tuple[tuple[Path, ...], ...]
     others: tuple[str, ...] = ()
+    whole: Mapping[Hashable, Series] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, study: Sequence[Series], references: Mapping[str, Sequence[Path]]) -> StudyView:
-        """View of all series of a study; `references` are files by the UID of the series that they reference."""
+    def of(cls, study: Sequence[Series], references: Mapping[Hashable, Sequence[Path]]) -> StudyView:
+        """View of all series of a study; `references` are files by the key of the series that they reference."""
         parts = [part for series in study if series.is_mr for part in parts_of(series)]
         judged = with_timing([judge(part) for part in parts])
-        asked = {path for part in parts if part.part for path in references.get(part.uid, ())}
+        asked = {path for part in parts if part.part for path in references.get(part.key, ())}
         cited = {path: named_instances(path) for path in asked}
         others = {_modality(series) for series in study if not series.is_mr}
         return cls(
             tuple(judged),
-            tuple(tuple(_of_part(one.series, references.get(one.series.uid, ()), cited)) for one in judged),
+            tuple(tuple(_of_part(one.series, references.get(one.series.key, ()), cited)) for one in judged),
             tuple(sorted(others)),
+            {series.key: series for series in study},
         )
 
     def referenced(self) -> list[Judgement]:
@@ -113,7 +115,7 @@ def propose(view: StudyView) -> Chosen | None:
         return None
     references = view.references_of(taken)
     notes = (*_rival_notes(taken, likeliest, rivals), *_part_notes(taken, view))
-    files = tuple(path for one in view.judgements if one.series.uid == taken.series.uid for path in one.series.files)
+    files = tuple(path for one in view.judgements if one.series.key == taken.series.key for path in one.series.files)
     return Chosen(taken, references[0] if references else None, confidence, notes, tuple(dict.fromkeys(files)))
 
 
@@ -146,6 +148,14 @@ def choose(view: StudyView) -> Chosen:
             "one reference",
             "Keep the one to use, or name it in a cases.csv",
         )
+    missing = slices_not_there(chosen.reference, view.whole.get(chosen.series.key, chosen.series))
+    if missing:
+        slices = f"{missing} slices that are" if missing > 1 else "1 slice that is"
+        raise Unusable(
+            f"the reference of {chosen.series.name} was drawn on {slices} not in the export",
+            "all slices of the series",
+            "Export the whole series again",
+        )
     return chosen
 
 
@@ -176,7 +186,7 @@ def _rival_notes(taken: Judgement, likeliest: Sequence[Judgement], rivals: Seque
 
 
 def _part_notes(taken: Judgement, view: StudyView) -> list[str]:
-    parts = [one for one in view.judgements if one.series.uid == taken.series.uid]
+    parts = [one for one in view.judgements if one.series.key == taken.series.key]
     if len(parts) < 2:
         return []
     slices = len(taken.series.slices)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nnunet_spine.dataset_conversion.dicom_headers import FILES_PER_HELPER, read_export
+from nnunet_spine.dataset_conversion.dicom_grouping import FILES_PER_HELPER, read_export
 from nnunet_spine.phantoms.cohort import write_cohort
 from nnunet_spine.worker_processes import map_with_help
 

@@ -254,8 +254,8 @@ def test_an_unusable_study_is_left_out_and_named(make: Any, export: Path, tmp_pa
     assert len(conversion.cases) == 4
     assert conversion.left_out == 2
     errors = [p.describe() for p in conversion.problems if p.severity is Severity.ERROR]
-    assert errors[0].startswith("study 6: no DICOM SEG or RTSTRUCT references series 5")
-    assert errors[1].startswith("study 3: 1 slices missing inside a series of 5")
+    assert errors[0].startswith("study 3: the reference of series 5 was drawn on 1 slice that is not in the export")
+    assert errors[1].startswith("study 6: no DICOM SEG or RTSTRUCT references series 5")
     report = json.loads((conversion.folder / "conversion_report.json").read_text())
     assert (report["cases"], report["left_out"]) == (4, 2)
     assert run(export, tmp_path / "out").left_out == 2

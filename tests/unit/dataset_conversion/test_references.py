@@ -48,7 +48,7 @@ def test_a_dicom_seg_lies_on_the_voxels_it_was_drawn_on(make: Any, tmp_path: Pat
     path = make.write_segmentation(
         tmp_path / "seg", datasets, mask.astype(float) if kind == "FRACTIONAL" else mask, kind=kind
     )
-    image = reorient(read_series(make.write_datasets(tmp_path / "series", datasets)))
+    image = reorient(read_series(make.write_datasets(tmp_path / "series", datasets)).volume)
     placed = on_grid(read_reference(path), image.geometry).mask
     expected = sorted(np.round([plan.point(*index) for index in np.argwhere(mask)], 3).tolist())
     assert np.allclose(points_of(placed), expected, atol=2e-3)
@@ -60,7 +60,7 @@ def test_a_dicom_seg_with_one_slice_of_tumor(make: Any, tmp_path: Path) -> None:
     mask = np.zeros_like(make.blob())
     mask[4, 2:4, 3] = 1
     path = make.write_segmentation(tmp_path / "seg", datasets, mask)
-    image = reorient(read_series(make.write_datasets(tmp_path / "series", datasets)))
+    image = reorient(read_series(make.write_datasets(tmp_path / "series", datasets)).volume)
     placed = on_grid(read_reference(path), image.geometry).mask
     assert np.allclose(points_of(placed), sorted(plan.point(*i).tolist() for i in np.argwhere(mask)), atol=2e-3)
 

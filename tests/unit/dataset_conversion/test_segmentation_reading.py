@@ -21,7 +21,7 @@ NAMELESS = (("A", ""), ("B", ""))
 
 
 def image_of(make: Any, folder: Path, datasets: list[Any]) -> Volume:
-    return reorient(read_series(make.write_datasets(folder / "series", datasets)))
+    return reorient(read_series(make.write_datasets(folder / "series", datasets)).volume)
 
 
 def on_image(image: Volume, plan: Any, mask: np.ndarray) -> np.ndarray:

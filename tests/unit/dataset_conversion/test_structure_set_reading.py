@@ -29,7 +29,7 @@ class Scene:
         self.make, self.folder = make, folder
         self.plan = make.Plan(make.asymmetric(shape), **plan)
         self.datasets = make.datasets_of(self.plan)
-        self.image = reorient(read_series(make.write_datasets(folder / "series", self.datasets)))
+        self.image = reorient(read_series(make.write_datasets(folder / "series", self.datasets)).volume)
 
     def box(self, slice_: float, rows: tuple[float, float], columns: tuple[float, float]) -> np.ndarray:
         return self.make.outline(self.plan, slice_, rows, columns)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from nnunet_spine.dataset_conversion.dicom_headers import group_files
+from nnunet_spine.dataset_conversion.dicom_grouping import group_files
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.series_parts import parts_of
 from nnunet_spine.images import Volume, reorient
@@ -60,7 +60,7 @@ def test_a_classic_series(make: Any, oracle: Any, tmp_path: Path, kind: str) -> 
         if syntax:
             dataset.compress(syntax, generate_instance_uid=False)
     paths = make.write_datasets(tmp_path / "dicom", datasets, seed=7)
-    assert_same(read_series(paths), oracle(tmp_path / "dicom", tmp_path / "nifti"))
+    assert_same(read_series(paths).volume, oracle(tmp_path / "dicom", tmp_path / "nifti"))
 
 
 @pytest.mark.parametrize("cosines", [(0, 1, 0, 0, 0, -1), OBLIQUE], ids=["straight", "oblique"])
@@ -72,4 +72,4 @@ def test_an_enhanced_object(make: Any, enhanced: Any, oracle: Any, tmp_path: Pat
     enhanced(plan, frames=frames).save_as(folder / "IM1", enforce_file_format=True)
     (series,) = group_files(folder, folder.iterdir()).series
     (part,) = parts_of(series)
-    assert_same(read_series(part.files, part.frames), oracle(folder, tmp_path / "nifti"))
+    assert_same(read_series(part.files, part.frames).volume, oracle(folder, tmp_path / "nifti"))

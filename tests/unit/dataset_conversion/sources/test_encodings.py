@@ -65,7 +65,7 @@ def test_lossless_encodings_keep_every_value(
             dataset.BitsStored, dataset.HighBit = 16, 15
         dataset.PixelData = pixels.astype("<i2" if signed else "<u2").tobytes()
         encode(dataset, pixels.astype(np.uint16), syntax)
-    volume = read_series(make.write_datasets(tmp_path, datasets))
+    volume = read_series(make.write_datasets(tmp_path, datasets)).volume
     check_voxels(volume, plan, values * 2.0 - 7.0)
 
 
@@ -80,7 +80,7 @@ def test_jpeg_baseline_keeps_values_within_its_loss(make: Any, tmp_path: Path, c
         Image.fromarray(pixels.astype(np.uint8)).save(stream, "JPEG", quality=98)
         encapsulated(dataset, stream.getvalue(), JPEGBaseline8Bit)
         dataset.LossyImageCompression = "01"
-    check_voxels(read_series(make.write_datasets(tmp_path, datasets)), plan, array, within=3.0)
+    check_voxels(read_series(make.write_datasets(tmp_path, datasets)).volume, plan, array, within=3.0)
 
 
 def test_big_endian_is_read(make: Any, tmp_path: Path, check_voxels: Any) -> None:
@@ -93,4 +93,4 @@ def test_big_endian_is_read(make: Any, tmp_path: Path, check_voxels: Any) -> Non
         dataset.file_meta.TransferSyntaxUID = ExplicitVRBigEndian
         paths.append(tmp_path / f"{number}")
         dataset.save_as(paths[-1], implicit_vr=False, little_endian=False, enforce_file_format=True)
-    check_voxels(read_series(paths), plan, plan.array)
+    check_voxels(read_series(paths).volume, plan, plan.array)

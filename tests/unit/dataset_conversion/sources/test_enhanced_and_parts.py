@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnunet_spine.dataset_conversion.dicom_headers import Series, group_files
+from nnunet_spine.dataset_conversion.dicom_grouping import group_files
+from nnunet_spine.dataset_conversion.dicom_headers import Series
 from nnunet_spine.dataset_conversion.dicom_reading import read_series
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.series_choice import contrast_of, judge
@@ -40,7 +41,7 @@ def test_shuffled_frames_with_their_own_rescale(
     assert part.frames == ((1, 2, 3, 4, 5, 6),)
     scale = 1.0 + np.arange(6)[:, None, None] / 4
     check_voxels(
-        read_series(part.files, part.frames), plan, plan.array * scale + np.arange(6)[:, None, None], within=1e-3
+        read_series(part.files, part.frames).volume, plan, plan.array * scale + np.arange(6)[:, None, None], within=1e-3
     )
 
 
@@ -62,7 +63,7 @@ def test_two_volumes_in_one_object(make: Any, enhanced: Any, check_voxels: Any, 
         {"echo": "echo time", "time": "time point", "stack": "stack"}[kind]
     ] * 2
     for n, part in enumerate(parts):
-        check_voxels(read_series(part.files, part.frames), plan, plan.array + 1000 * n)
+        check_voxels(read_series(part.files, part.frames).volume, plan, plan.array + 1000 * n)
 
 
 def test_an_object_split_over_files_is_one_volume(make: Any, enhanced: Any, check_voxels: Any, tmp_path: Path) -> None:
@@ -72,7 +73,7 @@ def test_an_object_split_over_files_is_one_volume(make: Any, enhanced: Any, chec
     for number, half in enumerate(halves):
         half.save_as(tmp_path / f"{number}", enforce_file_format=True)
     (part,) = parts_in(tmp_path)
-    check_voxels(read_series(part.files, part.frames), plan, plan.array)
+    check_voxels(read_series(part.files, part.frames).volume, plan, plan.array)
 
 
 def test_a_missing_frame_is_named(make: Any, enhanced: Any, tmp_path: Path) -> None:
@@ -86,7 +87,7 @@ def test_frames_shifted_within_their_plane_are_refused(make: Any, enhanced: Any,
     plan = make.Plan(make.asymmetric())
     frames = [{"slice": k, "shift": (0.0, 1.0 * k, 0.0)} for k in range(5)]
     (part,) = parts_in(saved(tmp_path / "e", enhanced(plan, frames=frames)))
-    with pytest.raises(Unusable, match="cannot be decoded into one volume"):
+    with pytest.raises(Unusable, match=r"slices shifted within their plane by up to 4\.00 mm"):
         read_series(part.files, part.frames)
 
 
@@ -110,7 +111,7 @@ def test_two_volumes_in_one_classic_series(
     make.write_datasets(tmp_path, [*first, *second])
     parts = parts_in(tmp_path)
     assert [part.told_apart_by for part in parts] == [name, name]
-    volumes = [read_series(part.files) for part in parts]
+    volumes = [read_series(part.files).volume for part in parts]
     for plan in plans:
         (volume,) = [volume for volume in volumes if _fits(volume, plan)]
         check_voxels(volume, plan, plan.array)
