@@ -34,6 +34,7 @@ from nnunet_spine.dataset_conversion.raw_dataset import write_dataset_files
 from nnunet_spine.dataset_conversion.sources import Details
 from nnunet_spine.dataset_conversion.told import (
     absence_notes,
+    after_what_was_left_out,
     image_warnings,
     lasting,
     left_out_by_source,
@@ -178,7 +179,8 @@ def _fill(
     if not cases:
         raise BadInput(nothing_usable(problems, _account(found, problems)))
     training_ml = volumes_of(cases, Split.TRAIN)
-    folding = fold([one.case for one in cases], training_ml, request, known.folds if known else ())
+    with after_what_was_left_out(problems):
+        folding = fold([one.case for one in cases], training_ml, request, known.folds if known else ())
     problems += [p for one in added for p in one.notes]
     problems += image_warnings(staging, cases, added, run.processes)
     problems += spelling_notes(found, added, known)

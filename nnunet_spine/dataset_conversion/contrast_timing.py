@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,9 @@ from nnunet_spine.dataset_conversion.series_choice import Judgement, with_sign
 
 LIKE_TIMES = 0.1
 """Repetition and echo times of like series differ by at most this fraction."""
+
+SAME_TIME_SECONDS = 1.0
+"""Times of acquisition that differ by no more are one."""
 
 LIKE_PLACE_MM = 40.0
 """Middles of the stacks of like series are at most this far apart."""
@@ -32,12 +37,29 @@ def with_timing(judgements: Sequence[Judgement]) -> list[Judgement]:
     return judged
 
 
-def acquired_at(header: Any) -> str:
-    """Date and time of acquisition as a text that sorts; empty where they are absent. It is not to be told."""
+def acquired_at(header: Any) -> float | None:
+    """When a series was acquired, in seconds that compare within a study; None if it is not known.
+
+    The value is private. Times are written with or without fractions and colons, so text does not compare.
+    """
     for date, time in (("AcquisitionDate", "AcquisitionTime"), ("SeriesDate", "SeriesTime")):
         if text_of(header, time):
-            return text_of(header, date) + text_of(header, time)
-    return text_of(header, "FrameAcquisitionDateTime") or text_of(header, "FrameReferenceDateTime")
+            return _seconds(text_of(header, date), text_of(header, time))
+    moment = text_of(header, "FrameAcquisitionDateTime") or text_of(header, "FrameReferenceDateTime")
+    return _seconds(moment[:8], moment[8:])
+
+
+def _seconds(date: str, time: str) -> float | None:
+    """Seconds of a date (DA) and a time (TM, or the rest of a DT) since the year 0; a missing date counts as 0."""
+    clock = re.fullmatch(r"(\d\d):?(\d\d)?:?(\d\d(?:\.\d*)?)?(?:[+-]\d{4})?", time.strip())
+    if not clock:
+        return None
+    hours, minutes, seconds = (float(part or 0) for part in clock.groups())
+    try:
+        days = datetime.strptime(date.replace(".", ""), "%Y%m%d").toordinal() if date else 0
+    except ValueError:
+        days = 0
+    return 86400.0 * days + 3600 * hours + 60 * minutes + seconds
 
 
 def _may_be_after(judgement: Judgement) -> bool:
@@ -52,8 +74,9 @@ def _is_followed(earlier: Judgement, later: Judgement) -> bool:
         earlier is not later
         and earlier.is_sagittal_t1
         and not earlier.contrast.score
-        and "" not in times
-        and times[0] < times[1]
+        and times[0] is not None
+        and times[1] is not None
+        and times[1] - times[0] > SAME_TIME_SECONDS
         and _alike(earlier.series, later.series)
     )
 

@@ -12,7 +12,7 @@ from nnunet_spine.dataset_conversion.dicom_grouping import Export, read_export
 from nnunet_spine.dataset_conversion.dicom_headers import Series, number_of, read_header, text_of
 from nnunet_spine.dataset_conversion.file_account import account
 from nnunet_spine.dataset_conversion.patient_key import patient_key
-from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
+from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note, warning
 from nnunet_spine.dataset_conversion.reference_matching import references_by_series
 from nnunet_spine.dataset_conversion.reference_selection import words_of
 from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
@@ -89,7 +89,7 @@ def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping
     case = _source_case(where, folder, chosen, chosen.reference) if chosen.reference else None
     details = case.details if case else Details()
     notes = tuple(note(where, text, remedy=CORRECT) for text in chosen.notes)
-    notes += _elsewhere_note(where, chosen)
+    notes += (*_elsewhere_note(where, chosen), *_count_warning(where, view, chosen))
     return Found(_proposal(where, folder, chosen, details=details, obstacle=""), case, notes)
 
 
@@ -98,6 +98,18 @@ def _elsewhere_note(where: str, chosen: Chosen) -> tuple[Problem, ...]:
         return ()
     found = f"{chosen.series.name} is of another body part by its headers"
     return (note(where, found, "the spine", CORRECT),)
+
+
+def _count_warning(where: str, view: StudyView, chosen: Chosen) -> tuple[Problem, ...]:
+    """A warning if the headers of a series count more images than there are."""
+    slices = view.whole[chosen.series.key].slices
+    counted = number_of(chosen.series.header, "ImagesInAcquisition") or 0.0
+    if counted <= len(slices):
+        return ()
+    found = f"series {chosen.series.number} has {len(slices)} images, and its headers count {counted:.0f}"
+    return (
+        warning(where, found, "all images of the acquisition", "Export the whole series again if some are missing"),
+    )
 
 
 def _file_notes(export: Export, others: int) -> list[Problem]:

@@ -280,23 +280,16 @@ def _corners(positions: Floats, orientations: Floats, spacings: Floats, corners:
 
 
 def _culprit(places: SlicePlaces, geometry: Geometry, corners: Floats) -> str:
-    """What differs most between the slices, in words."""
-    orientation = np.median(places.orientations, axis=0)
-    spacing = np.median(places.spacings, axis=0)
-    extent = corners.max(axis=0) * spacing[::-1]
-    turned = np.abs(places.orientations - orientation).max(axis=0).reshape(2, 3).max(axis=1) * extent
-    stretched = np.abs(places.spacings - spacing).max(axis=0)[::-1] * corners.max(axis=0)
-    direction = np.reshape(geometry.direction, (3, 3))
-    in_plane = places.positions @ direction[:, :2]
-    shifted = np.ptp(in_plane, axis=0).max()
-    causes = {
-        f"slices whose directions differ by up to {_angle(places.orientations):.2f} degrees": float(turned.max()),
-        f"slices whose pixel spacing differs by up to {np.ptp(places.spacings, axis=0).max():.3g} mm": float(
-            stretched.max()
-        ),
-        f"slices shifted within their plane by up to {shifted:.2f} mm": float(shifted),
-    }
-    return max(causes, key=lambda words: causes[words])
+    """What differs between the slices, in words: their directions, else their spacing, else their place."""
+    extent = corners.max(axis=0)[:, None] * np.median(places.spacings, axis=0)[::-1, None]
+    turned = np.abs(places.orientations - np.median(places.orientations, axis=0)).reshape(-1, 2, 3).max(axis=0) * extent
+    if turned.max() > MOST_MOVED_VOXELS * min(geometry.spacing_xyz_mm):
+        return f"slices whose directions differ by up to {_angle(places.orientations):.2f} degrees"
+    stretched = np.abs(places.spacings - np.median(places.spacings, axis=0)).max(axis=0)[::-1] * corners.max(axis=0)
+    if (stretched > MOST_MOVED_VOXELS * np.asarray(geometry.spacing_xyz_mm[:2])).any():
+        return f"slices whose pixel spacing differs by up to {np.ptp(places.spacings, axis=0).max():.3g} mm"
+    in_plane = places.positions @ np.reshape(geometry.direction, (3, 3))[:, :2]
+    return f"slices shifted within their plane by up to {np.ptp(in_plane, axis=0).max():.2f} mm"
 
 
 def _angle(orientations: Floats) -> float:

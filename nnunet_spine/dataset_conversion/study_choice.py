@@ -6,7 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from nnunet_spine.dataset_conversion.contrast_timing import acquired_at, with_timing
+from nnunet_spine.dataset_conversion.contrast_timing import SAME_TIME_SECONDS, acquired_at, with_timing
 from nnunet_spine.dataset_conversion.dicom_headers import Series, number_of, text_of
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_matching import named_instances, slices_not_there
@@ -166,15 +166,16 @@ def _confidence(taken: Judgement, *, equal: bool, rivals: bool) -> Confidence:
 
 
 def _last(judgements: Sequence[Judgement]) -> Judgement:
-    """The one acquired last; by the series number where the times do not tell."""
-    return max(
-        judgements,
-        key=lambda one: (
-            acquired_at(one.series.header),
-            number_of(one.series.header, "SeriesNumber") or 0.0,
-            -one.series.part,
-        ),
-    )
+    """The one acquired last; by the series number among those of one time, or if times are not known."""
+    times = [acquired_at(one.series.header) for one in judgements]
+    latest = max((time for time in times if time is not None), default=None)
+    if latest is not None:
+        judgements = [
+            one
+            for one, time in zip(judgements, times, strict=True)
+            if time is not None and latest - time <= SAME_TIME_SECONDS
+        ]
+    return max(judgements, key=lambda one: (number_of(one.series.header, "SeriesNumber") or 0.0, -one.series.part))
 
 
 def _rival_notes(taken: Judgement, likeliest: Sequence[Judgement], rivals: Sequence[Judgement]) -> list[str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from nnunet_spine.dataset_conversion.added_cases import Added
@@ -16,6 +17,10 @@ from nnunet_spine.dataset_conversion.near_duplicates import near_duplicates
 from nnunet_spine.dataset_conversion.patient_key import spelt_differently
 from nnunet_spine.dataset_conversion.problems import Problem, Severity, note
 from nnunet_spine.dataset_conversion.raw_dataset import case_paths
+from nnunet_spine.errors import BadInput
+
+SHOWN_ERRORS = 3
+"""Studies or rows whose reason a message repeats."""
 
 
 def left_out_by_source(known: Known) -> list[Problem]:
@@ -73,9 +78,23 @@ def lasting(known: Known) -> tuple[Problem, ...]:
     )
 
 
+@contextmanager
+def after_what_was_left_out(problems: Sequence[Problem]) -> Iterator[None]:
+    """Put what was left out before the message of a `BadInput` in the block, since it may be the cause."""
+    try:
+        yield
+    except BadInput as failure:
+        left_out = _errors_in_words(problems)
+        raise BadInput(f"Left out: {left_out} Then: {failure}" if left_out else str(failure)) from failure
+
+
+def _errors_in_words(problems: Sequence[Problem]) -> str:
+    errors = [problem.describe() for problem in problems if problem.severity is Severity.ERROR]
+    more = f" And {len(errors) - SHOWN_ERRORS} more." if len(errors) > SHOWN_ERRORS else ""
+    return f"{' '.join(errors[:SHOWN_ERRORS])}{more}"
+
+
 def nothing_usable(problems: Sequence[Problem], files: dict[str, int]) -> str:
     """Message of a source without a usable case; `files` by what became of them."""
-    errors = [problem.describe() for problem in problems if problem.severity is Severity.ERROR]
-    more = f" And {len(errors) - 3} more." if len(errors) > 3 else ""
     looked_at = f" Looked at {in_words(files)}." if files else ""
-    return f"No case of the source can be used; nothing was written. {' '.join(errors[:3])}{more}{looked_at}"
+    return f"No case of the source can be used; nothing was written. {_errors_in_words(problems)}{looked_at}"
