@@ -65,8 +65,10 @@ def open_dataset(path: Path, *, keywords: Sequence[str] | None = None) -> Any:
     if keywords is not None:
         options = {"stop_before_pixels": True, "specific_tags": [*keywords, *(["SOPClassUID"] if bare else [])]}
     dataset = pydicom.dcmread(path, force=bare, **options)
-    if bare and "SOPClassUID" not in dataset:
-        raise InvalidDicomError("no preamble, and no object")
+    if "SOPClassUID" not in dataset and (bare or keywords is None):
+        if bare:
+            raise InvalidDicomError("no preamble, and no object")
+        raise EOFError("the file ends early")  # of which pydicom then gives nothing
     if not dataset.file_meta.get("TransferSyntaxUID"):
         dataset.file_meta.TransferSyntaxUID = UID(_syntax_of(dataset))
     return dataset

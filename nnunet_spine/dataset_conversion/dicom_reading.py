@@ -75,7 +75,7 @@ class _Object:
             headers = dict(frame_headers(dataset)) if frames else {}
             missing = [number for number in frames if number not in headers]
         except (InvalidDicomError, *HEADER_ERRORS) as failure:
-            raise Unusable("a file of the series cannot be read", "DICOM files that are whole", _AGAIN) from failure
+            raise Unusable("a file of the series ends early or is damaged", "files that are whole", _AGAIN) from failure
         if missing:
             raise Unusable(f"{len(missing)} frames without a header", "a header for each frame", _AGAIN)
         return cls(dataset, tuple(frames), headers)
