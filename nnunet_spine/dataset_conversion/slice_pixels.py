@@ -58,6 +58,7 @@ def planes_of(dataset: Any, frames: Sequence[int], headers: Mapping[int, Mapping
     Unusable
         If the pixels are not gray values, or cannot be decoded.
     """
+    _check_syntax(dataset)
     checked_pixels(dataset)
     _check_gray(dataset)
     try:
@@ -79,6 +80,17 @@ def planes_of(dataset: Any, frames: Sequence[int], headers: Mapping[int, Mapping
             "pixels that are whole, in a transfer syntax that pydicom can decode",
             "Export the series again, uncompressed",
         ) from failure
+
+
+def _check_syntax(dataset: Any) -> None:
+    """Refuse compressed pixels of a file whose transfer syntax is that of uncompressed ones, or missing."""
+    packed = "PixelData" in dataset and dataset["PixelData"].is_undefined_length
+    if packed and not UID(str(dataset.file_meta.TransferSyntaxUID)).is_encapsulated:
+        raise Unusable(
+            "compressed pixels, and nothing that names their transfer syntax",
+            "file meta information with the transfer syntax",
+            "Export the series again, uncompressed",
+        )
 
 
 def _check_gray(dataset: Any) -> None:
