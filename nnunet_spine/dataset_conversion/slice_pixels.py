@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +17,8 @@ from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.pixel_claims import checked_pixels
 from nnunet_spine.dataset_conversion.problems import Unusable
 
-DECODING_ERRORS = (*HEADER_ERRORS, InvalidDicomError, RuntimeError, ArithmeticError)
-"""What pydicom and its decoders raise for pixels that they cannot decode."""
+DECODING_ERRORS = (*HEADER_ERRORS, InvalidDicomError, RuntimeError, ArithmeticError, sqlite3.Error)
+"""What pydicom, its decoders and highdicom, which sorts frames in SQLite, raise for pixels that they cannot decode."""
 
 PADDING_BEYOND = 0.01
 """Padding that lies outside the image's values by more than this share of their range is replaced."""
@@ -58,20 +59,11 @@ def planes_of(dataset: Any, frames: Sequence[int], headers: Mapping[int, Mapping
     Unusable
         If the pixels are not gray values, or cannot be decoded.
     """
-    _check_syntax(dataset)
-    checked_pixels(dataset)
-    _check_gray(dataset)
     try:
-        if not frames:
-            stored = stored_values(dataset)
-            if stored.ndim != 2:
-                raise Unusable(
-                    f"an MR object of {len(stored)} frames that says nothing of their places",
-                    "Enhanced MR, or a file for each slice",
-                    "Export the series again",
-                )
-            return [_plane(dataset, stored, dataset)]
-        return [_plane(dataset, stored_values(dataset, frame=number), headers[number]) for number in frames]
+        _check_syntax(dataset)
+        checked_pixels(dataset)
+        _check_gray(dataset)
+        return _planes(dataset, frames, headers)
     except Unusable:
         raise
     except DECODING_ERRORS as failure:
@@ -80,6 +72,19 @@ def planes_of(dataset: Any, frames: Sequence[int], headers: Mapping[int, Mapping
             "pixels that are whole, in a transfer syntax that pydicom can decode",
             "Export the series again, uncompressed",
         ) from failure
+
+
+def _planes(dataset: Any, frames: Sequence[int], headers: Mapping[int, Mapping[str, Any]]) -> list[Plane]:
+    if frames:
+        return [_plane(dataset, stored_values(dataset, frame=number), headers[number]) for number in frames]
+    stored = stored_values(dataset)
+    if stored.ndim != 2:
+        raise Unusable(
+            f"an MR object of {len(stored)} frames that says nothing of their places",
+            "Enhanced MR, or a file for each slice",
+            "Export the series again",
+        )
+    return [_plane(dataset, stored, dataset)]
 
 
 def _check_syntax(dataset: Any) -> None:
