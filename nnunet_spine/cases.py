@@ -144,7 +144,7 @@ def _case_of_row(row: dict[str, str], where: str) -> Case:
         raise BadInput(f"{where}: `case` and `patient` must not be empty.")
     strength = row.get("field_strength", "")
     try:
-        field_strength = float(strength) if strength else None
+        field_strength = float(strength.replace(",", ".")) if strength else None
     except ValueError:
         field_strength = math.nan
     if field_strength is not None and not 0 < field_strength < math.inf:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import ctypes
 import fcntl
@@ -25,6 +26,12 @@ PRIVATE_MODE = 0o600
 
 MOST_TEXT_BYTES = 2**29
 """A file of text beyond this size is none of ours; reading it could take all memory."""
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""What separates values of a CSV file that a person saved."""
+
+_SEPARATOR_HINT = re.compile(r'"?sep=([^\w\s"]|\t)"?\r?\n', re.IGNORECASE)
+"""A first line that tells spreadsheets the separator."""
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 """Beginnings of a cell that a spreadsheet takes for a formula (the last four: full-width), also behind apostrophes.
@@ -179,29 +186,39 @@ def is_regular_file(path: Path) -> bool:
 
 
 def read_text(path: Path) -> str:
-    """Text of a UTF-8 file, a byte-order mark removed.
+    """Text of a UTF-8 file, or of one in another Unicode encoding that its byte-order mark names; the mark is removed.
 
     Raises
     ------
     NotFound
         Where there is no such file.
     BadInput
-        Where it cannot be read as UTF-8 text.
+        Where it cannot be read as such text.
     """
     try:
         if path.exists() and not path.is_file():  # a pipe would block
             raise BadInput(f"{path} is a folder, a pipe or a device. Give a file of text.")
         if path.exists() and path.stat().st_size > MOST_TEXT_BYTES:
             raise BadInput(f"{path} has more than {MOST_TEXT_BYTES // 2**20} MiB. Check that it is the right file.")
-        return path.read_text(encoding="utf-8-sig")
+        return path.read_text(encoding=_encoding_of(path))
     except BadInput:
         raise
     except FileNotFoundError as error:
         raise NotFound(f"There is no file {path}. Check the path.") from error
     except UnicodeDecodeError as error:
-        raise BadInput(f"{path} is not UTF-8 text (byte {error.start + 1}). Save it as UTF-8.") from error
+        name = "UTF-8" if error.encoding.startswith("utf-8") else error.encoding.upper()
+        raise BadInput(f"{path} is not {name} text (byte {error.start + 1}). Save it as UTF-8.") from error
     except (OSError, ValueError) as error:
         raise BadInput(f"{path} cannot be read: {system_reason(error)}. Check the path and its permissions.") from error
+
+
+def _encoding_of(path: Path) -> str:
+    """Encoding by the byte-order mark, UTF-8 if there is none."""
+    with path.open("rb") as stream:
+        start = stream.read(4)
+    if start.startswith((codecs.BOM_UTF32_LE, codecs.BOM_UTF32_BE)):
+        return "utf-32"
+    return "utf-16" if start.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) else "utf-8-sig"
 
 
 def read_json(path: Path) -> Any:
@@ -250,6 +267,9 @@ def _json_kind(content: Any) -> str:
 def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     """Rows of a CSV file with a header, each value stripped.
 
+    Values are separated by commas, semicolons or tabs, as spreadsheets of different countries do: by whichever finds
+    the required columns in the header, or by what a first line such as "sep=;" names.
+
     Raises
     ------
     NotFound, BadInput
@@ -263,12 +283,19 @@ def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
 
 
 def _csv_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
-    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    text = read_text(path)
+    hint = _SEPARATOR_HINT.match(text)
+    content = text[hint.end() :] if hint else text
+    separator = hint[1] if hint else _separator_of(content, required)
+    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True, delimiter=separator)
     header = [name.strip() for name in reader.fieldnames or []]
     missing = [name for name in required if name not in header]
     if missing:
         what = f"no column {', '.join(missing)}" if header else "no header"
-        raise BadInput(f"{path} has {what}. Give a first line with the columns {', '.join(required)}.")
+        raise BadInput(
+            f"{path} has {what}{_found_separator(header, separator)}. Give a first line with the columns "
+            f"{', '.join(required)}, separated by commas, semicolons or tabs."
+        )
     twice = {name for name in header if header.count(name) > 1}
     if twice:  # told only where they are ours: a file without header would have its first row told
         names = sorted(twice.intersection(required))
@@ -277,10 +304,33 @@ def _csv_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
     for row in reader:
         if None in row:
             raise BadInput(
-                f"{path}, line {reader.line_num}: more fields than the header has. Quote values with commas."
+                f"{path}, line {reader.line_num + bool(hint)}: more fields than the header has. Quote values with "
+                f"{SEPARATORS.get(separator, 'separators')}."
             )
         rows.append({key.strip(): _original((value or "").strip()) for key, value in row.items()})
     return rows
+
+
+def _separator_of(text: str, required: Sequence[str]) -> str:
+    """What separates the values: what finds the required columns in the header, else what finds most fields."""
+    headers = {separator: _header(text, separator) for separator in SEPARATORS}
+    fitting = [separator for separator, header in headers.items() if set(required) <= set(header)]
+    return fitting[0] if fitting else max(headers, key=lambda separator: len(headers[separator]))
+
+
+def _header(text: str, separator: str) -> list[str]:
+    try:
+        return [name.strip() for name in next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])]
+    except csv.Error:
+        return []
+
+
+def _found_separator(header: Sequence[str], separator: str) -> str:
+    if len(header) > 1:
+        return f" in its first line, which is separated by {SEPARATORS.get(separator, 'what it names itself')}"
+    if any(one in name for name in header for one in SEPARATORS):
+        return " in its first line, which is one value in quotation marks"
+    return " in its first line, which has no comma, semicolon or tab" if header else ""
 
 
 @contextmanager

@@ -93,3 +93,9 @@ def test_splits_that_cannot_be_used(tmp_path: Path, text: str, words: str) -> No
 def test_no_splits(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         read_splits(tmp_path / "s.json")
+
+
+def test_a_list_with_semicolons_and_decimal_commas_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "cases.csv"
+    path.write_text("case;patient;field_strength\na;p;1,5\nb;q;3\n")
+    assert [case.field_strength for case in read_cases(path)] == [1.5, 3.0]

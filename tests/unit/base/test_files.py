@@ -237,3 +237,58 @@ def test_a_name_that_no_file_can_have(tmp_path: Path, name: str) -> None:
         make_folder(tmp_path / name)
     with pytest.raises((NotFound, BadInput)):
         read_json(tmp_path / name)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-32"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_table_is_read_however_a_spreadsheet_separates_it(
+    tmp_path: Path, separator: str, encoding: str, end: str
+) -> None:
+    path = tmp_path / "t.csv"
+    lines = [separator.join(row) for row in (("case", "patient", "x"), ("a", '"b, c; d"', "1"), ("ü", "f", "2"))]
+    path.write_bytes((end.join(lines) + end).encode(encoding))
+    assert read_csv(path, ("case", "patient")) == [
+        {"case": "a", "patient": "b, c; d", "x": "1"},
+        {"case": "ü", "patient": "f", "x": "2"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("content", "row"),
+    [
+        (b"sep=;\r\ncase;patient\r\na;b\r\n", {"case": "a", "patient": "b"}),
+        (b"sep=|\ncase|patient\na|b\n", {"case": "a", "patient": "b"}),
+        (b'"case";"patient"\n"a";"1,5"\n', {"case": "a", "patient": "1,5"}),
+        (b"case,patient;sex\na,b;c\n", None),
+    ],
+)
+def test_what_a_header_says_of_its_separator_counts(tmp_path: Path, content: bytes, row: dict[str, str] | None) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    if row is None:  # commas and semicolons: the second column is none of ours
+        with pytest.raises(BadInput, match="has no column patient in its first line, which is separated by commas"):
+            read_csv(path, ("case", "patient"))
+    else:
+        assert read_csv(path, ("case", "patient")) == [row]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"case;pat\n", "no column patient in its first line, which is separated by semicolons"),
+        (b"case\tpat\n", "no column patient in its first line, which is separated by tabs"),
+        (b"case|patient\n", "no column case, patient in its first line, which has no comma, semicolon or tab"),
+        (b'"case,patient"\n', "no column case, patient in its first line, which is one value in quotation marks"),
+        (b"", "has no header. Give a first line with the columns case, patient, separated by commas, semicolons or"),
+        (b"case;patient\na;b;c\n", "line 2: more fields than the header has. Quote values with semicolons"),
+        (b"sep=;\ncase;patient\na;b;c\n", "line 3: more fields than the header has"),
+        ("case;patient\nü;b\n".encode("cp1252"), "is not UTF-8 text"),
+        (b"\xff\xfea", "is not UTF-16"),
+    ],
+)
+def test_a_header_that_fits_no_separator_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(BadInput, match=message):
+        read_csv(path, ("case", "patient"))
