@@ -52,28 +52,6 @@ _REGIONS = (
     (r"l[\s_-]?spine|l[\s_-]?s[\s_-]?spine|lumb|\blws\b", Region.LUMBAR),
 )
 
-_TUMOR = re.compile(r"tumou?r|lesion|neoplas|\bmass\b|oma\b|metasta|dermoid|\bgtv")
-_BESIDE_TUMOR = re.compile(r"o?edema|peritumou?r|syrinx|\bcyst|\bcord\b|h(?:a)?ematoma|normal|\b[cpi]tv")
-
-_TUMOR_CODES = {
-    ("SCT", "108369006"),  # Neoplasm
-    ("SCT", "372087000"),  # Neoplasm, Primary
-    ("SCT", "14799000"),  # Neoplasm, Secondary
-    ("SCT", "128462008"),  # Metastasis
-    ("SCT", "254938000"),  # Astrocytoma
-    ("SCT", "404029005"),  # Neurofibroma
-    ("SCT", "4147007"),  # Mass
-    ("SCT", "52988006"),  # Lesion
-    ("SCT", "228791009"),  # Gross tumor volume
-    ("SRT", "M-8FFFF"),  # Neoplasm, in the codes before SNOMED CT
-    ("SRT", "M-80003"),  # Neoplasm, Primary, malignant
-    ("SRT", "M-01100"),  # Lesion
-    ("SRT", "M-03000"),  # Mass
-    ("DCM", "130052"),  # GTV Primary
-    ("NCIt", "C113842"),  # Enhancing Lesion
-}
-"""Coded types that mean tumor whatever the language of the words; from pydicom's dictionary of codes."""
-
 
 def _plain(text: str) -> str:
     """Lower case with underscores as spaces, so that word boundaries are where a reader sees them."""
@@ -107,23 +85,3 @@ def region_of(texts: Sequence[str]) -> Region:
         if len(found) == 1:
             return found.pop()
     return Region.UNKNOWN
-
-
-def speaks_of_tumor(texts: Sequence[str]) -> bool:
-    """Whether a segment's label, description or type says tumor or a kind of it, not what lies beside it."""
-    return any(_TUMOR.search(_plain(text)) for text in texts) and not _speaks_of_surroundings(texts)
-
-
-def _speaks_of_surroundings(texts: Sequence[str]) -> bool:
-    return any(_BESIDE_TUMOR.search(_plain(text)) for text in texts)
-
-
-def is_tumor(texts: Sequence[str], codes: Sequence[tuple[str, str]]) -> bool:
-    """Whether words or coded types (scheme, value) say tumor, and no word says that it lies beside one."""
-    return speaks_of_tumor(texts) or (not _TUMOR_CODES.isdisjoint(codes) and not _speaks_of_surroundings(texts))
-
-
-def names(texts: Sequence[str], words: str) -> bool:
-    """Whether one of the texts holds `words`, as whole words and without regard to case."""
-    wanted = re.compile(rf"(?<!\w){re.escape(_plain(words))}(?!\w)")
-    return any(wanted.search(_plain(text)) for text in texts)

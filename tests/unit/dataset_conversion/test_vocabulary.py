@@ -7,7 +7,6 @@ from nnunet_spine.dataset_conversion.vocabulary import (
     compartment_of,
     maker_of,
     region_of,
-    speaks_of_tumor,
     tumor_type_of,
 )
 
@@ -76,14 +75,3 @@ def test_tumor_types(text: str, kind: str) -> None:
 )
 def test_regions(texts: list[str], region: Region) -> None:
     assert region_of(texts) is region
-
-
-@pytest.mark.parametrize(
-    ("text", "tumor"),
-    [
-        *[(text, True) for text in ("Tumour", "lesion 1", "Neoplasm, primary", "schwannoma", "mass")],
-        *[(text, False) for text in ("cord", "tumor edema", "cyst", "disc")],
-    ],
-)
-def test_words_for_tumor(text: str, tumor: bool) -> None:
-    assert speaks_of_tumor([text]) is tumor

@@ -1,0 +1,65 @@
+"""What names say: of tumors, of other structures, of both, or nothing."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnunet_spine.dataset_conversion.tumor_words import Meaning, meaning_of, names
+
+TUMORS = (
+    *("Tumor", "tumour", "Tumeur", "tumore", "lesion 1", "Lésion", "Läsion", "Laesion", "lesione", "lesión", "Mass"),
+    *("Neoplasm, primary", "Neoplasia", "masse", "Raumforderung", "Geschwulst", "Metastase", "GTV", "GTV_1", "GTVp"),
+    *("schwannoma", "Schwannom", "schwannome", "Meningeom", "méningiome", "Ependymom", "épendymome", "Hämangioblastom"),
+    *("hémangioblastome", "spinal cord tumor", "Spinal_Cord_Tumor", "cord ependymoma", "nerve sheath tumor", "iGTV"),
+    *("filum terminale ependymoma", "cauda equina paraganglioma", "brain tumor", "Hirntumor", "Rückenmarkstumor"),
+    *("Wirbelmetastase", "vertebral metastasis", "tumeur de la moelle épinière", "tumor in the spinal canal"),
+    *("tumor de la médula espinal", "tumore del midollo", "Tumor_L2", "Lesion C5", "TumorCore", "Enhancing tumor"),
+    *("LesionMask", "T1lesion", "tumor1", "lesion-manual", "Tumor No. 2", "intramedullary lesion", "intradural tumor"),
+)
+OTHERS = (
+    *("cord", "Spinal cord", "SpinalCord", "spinalcord", "Rückenmark", "Rueckenmark", "moelle épinière", "Myelon"),
+    *("médula espinal", "midollo spinale", "canal", "Spinalkanal", "CSF", "LCR", "disc", "disk L4/5", "Bandscheibe"),
+    *("disque", "vertebra", "vertebrae_L1", "Wirbelkörper", "L5", "C3", "T12", "L4-5", "edema", "Ödem", "Oedem"),
+    *("œdème", "syrinx", "Syringomyelia", "cyst", "Zyste", "kyste", "quiste", "brain", "brainmask", "Gehirn", "psoas"),
+    *("cerebellum", "muscle", "heart", "kidney_left", "Niere", "CTV", "PTV", "BODY", "External", "SC", "GM", "WM"),
+    *("brainstem", "aseg", "nerve root", "cauda equina", "conus", "lateral mass", "muscle mass", "normal cord"),
+    *("hematoma", "Hämatom", "sacrum", "face", "peritumoral", "aorta", "background", "resection cavity", "no tumor"),
+    *("non-tumor", "sub-01 disc labels", "PRV_SpinalCord05", "Lens_L", "autochthon_left", "Left-Cerebral-White-Matter"),
+)
+UNCLEAR = (
+    *("tumor edema", "Tumorödem", "PTV tumor", "tumor and cord", "cord with lesion", "cyst of the tumor", "tumor cyst"),
+    *("cord without tumor", "edema around tumor", "œdème tumoral", "Tumor, ohne Myelon"),
+)
+NOTHING = (
+    *("Segment_1", "Segment 1", "ROI 1", "A", "mask", "label", "manual", "1", "Segmentation", "region", "rater1", ""),
+    *("foreground", "enhancing", "necrosis", "intradural", "extradural", "abnormal", "Befund", "Untitled", "Tissue"),
+    *("Morphologically Abnormal Structure", "roi", "Segment_1_1", "green", "preproc", "intramedullary", "Zebulon"),
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "meaning"),
+    [
+        *((text, Meaning.TUMOR) for text in TUMORS),
+        *((text, Meaning.OTHER) for text in OTHERS),
+        *((text, Meaning.BOTH) for text in UNCLEAR),
+        *((text, Meaning.NOTHING) for text in NOTHING),
+    ],
+)
+def test_a_name_says(text: str, meaning: Meaning) -> None:
+    assert meaning_of([text]) is meaning
+
+
+def test_several_names_say_it_together() -> None:
+    assert meaning_of(["Segment_1", "lesion", ""]) is Meaning.TUMOR
+    assert meaning_of(["Segment_1", "Spinal cord"]) is Meaning.OTHER
+    assert meaning_of(["Tumor", "Spinal cord"]) is Meaning.BOTH
+    assert meaning_of(["tumor cyst", "lesion"]) is Meaning.BOTH
+    assert meaning_of([]) is Meaning.NOTHING
+
+
+def test_labels_are_whole_words() -> None:
+    assert names(["Tumor_L2"], "tumor l2")
+    assert names(["left Tumor, solid"], "tumor")
+    assert not names(["peritumoral", "tumors"], "tumor")
+    assert names(["GTV (1)"], "GTV (1)")
