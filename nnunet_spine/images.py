@@ -110,10 +110,20 @@ def read_volume(path: Path) -> Volume:
     NotFinite
         If a voxel is NaN or infinite.
     """
+    (volume,) = _read(path, layers=False)
+    return volume
+
+
+def read_layers(path: Path) -> list[Volume]:
+    """Read a file in which a voxel may have several values, one volume for each; errors as for `read_volume`."""
+    return _read(path, layers=True)
+
+
+def _read(path: Path, *, layers: bool) -> list[Volume]:
     if not is_regular_file(path):
         raise NotFound(f"There is no file {path}. Check the path.")
     try:
-        header = read_volume_header(path)
+        header = read_volume_header(path, layers=layers)
         array = sitk.GetArrayFromImage(read_voxels(header))
     except MemoryError as error:
         raise BadInput(f"{path} needs more memory than there is. Use a machine with more, or crop it.") from error
@@ -126,7 +136,8 @@ def read_volume(path: Path) -> Volume:
         bad = int(np.count_nonzero(~np.isfinite(array)))
     if bad:
         raise NotFinite(path, bad)
-    return Volume(array, header.geometry)
+    stacked = array.reshape(*header.geometry.shape_zyx, -1)
+    return [Volume(stacked[..., layer], header.geometry) for layer in range(stacked.shape[-1])]
 
 
 def check_complete(path: Path, header: VolumeHeader | None = None) -> int:

@@ -77,13 +77,15 @@ class VolumeHeader:
         )
 
 
-def read_volume_header(path: Path) -> VolumeHeader:
+def read_volume_header(path: Path, *, layers: bool = False) -> VolumeHeader:
     """Read the header of a scalar 3D volume and check it.
 
     Parameters
     ----------
     path
         An existing file.
+    layers
+        Whether a voxel may have several values: 3D Slicer stores segments that overlap as layers of one file.
 
     Raises
     ------
@@ -105,7 +107,7 @@ def read_volume_header(path: Path) -> VolumeHeader:
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
     is_sheared = _read_information(reader)
-    if reader.GetDimension() != 3 or reader.GetNumberOfComponents() != 1:
+    if reader.GetDimension() != 3 or (reader.GetNumberOfComponents() != 1 and not layers):
         raise BadInput(
             f"{path} has {reader.GetDimension()} dimensions and {reader.GetNumberOfComponents()} values a voxel. "
             "Expected a scalar 3D volume. Export it as one."
@@ -119,7 +121,7 @@ def read_volume_header(path: Path) -> VolumeHeader:
         raise BadInput(
             f"{path} has no grid: spacing, origin and direction are not finite, or span no volume. Export it again."
         )
-    _check_claim(path, start, math.prod(reader.GetSize()))
+    _check_claim(path, start, math.prod(reader.GetSize()) * reader.GetNumberOfComponents())
     return _header(path, reader, start, is_sheared=is_sheared)
 
 
