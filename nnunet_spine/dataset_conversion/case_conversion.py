@@ -90,7 +90,7 @@ def convert_case(job: Job) -> Outcome:
         image = reorient(as_stored)
         check_contrast(image.array)
         stored = Volume(compact(image.array), image.geometry)
-        read = read_reference(job.source.reference, image.geometry, job.selection)
+        read = read_reference(job.source.reference, image.geometry, job.selection, job.source.claim)
         reference = on_grid(read, image.geometry)
         checked = check_mask(reference.mask, image)
     except Unusable as unusable:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.grids import Geometry, difference
 from nnunet_spine.images import Volume, reorient
+from nnunet_spine.preprocessing.geometry import slice_axis
+
+BEYOND = 0.9
+"""A voxel this many slices beyond the first or the last is on a slice that the image does not hold."""
 
 
 def check_mask_place(mask: Volume, image: Geometry) -> None:
@@ -43,11 +48,46 @@ def check_mask_place(mask: Volume, image: Geometry) -> None:
         )
 
 
+def check_slices(mask: Volume, image: Geometry) -> None:
+    """Check that a mask marks nothing on slices that its image does not hold.
+
+    What is cut within the planes of the slices, or by less than a slice, is none of it.
+
+    Parameters
+    ----------
+    mask
+        0 and 1, on any grid.
+    image
+        Grid of the image.
+
+    Raises
+    ------
+    Unusable
+        If a marked voxel lies `BEYOND` slices or more before the first or behind the last slice.
+    """
+    axis = 2 - slice_axis(image.shape_zyx, image.spacing_zyx_mm)
+    along = _on_image(mask, image)[:, axis]
+    beyond = along[(along <= -BEYOND) | (along >= image.size_xyz[axis] - 1 + BEYOND)]
+    if len(beyond):
+        raise Unusable(
+            f"the reference marks {len(beyond)} of its {len(along)} voxels on {len(np.unique(np.rint(beyond)))} slices "
+            f"that the image of {image.size_xyz[axis]} slices does not hold",
+            "an image with all slices that the reference was drawn on",
+            "Export the whole series again, or check that the two belong together",
+        )
+
+
 def _outside(mask: Volume, image: Geometry) -> int:
     """Number of marked voxels whose centre is off the image, by half a voxel of the image and more."""
+    on_image = _on_image(mask, image)
+    size = np.asarray(image.size_xyz)
+    inside = (on_image >= -0.5 - 1e-3) & (on_image <= size - 0.5 + 1e-3)
+    return int(np.count_nonzero(~inside.all(axis=1)))
+
+
+def _on_image(mask: Volume, image: Geometry) -> npt.NDArray[np.float64]:
+    """Index of the marked voxels' centers on the image's grid, shape (voxels, 3), in the order x, y, z."""
     index = np.argwhere(mask.array)[:, ::-1].astype(np.float64)
     points = np.c_[index, np.ones(len(index))] @ mask.geometry.affine_lps().T
-    on_image = points @ np.linalg.inv(image.affine_lps()).T
-    size = np.asarray(image.size_xyz)
-    inside = (on_image[:, :3] >= -0.5 - 1e-3) & (on_image[:, :3] <= size - 0.5 + 1e-3)
-    return int(np.count_nonzero(~inside.all(axis=1)))
+    found: npt.NDArray[np.float64] = (points @ np.linalg.inv(image.affine_lps()).T)[:, :3]
+    return found

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nnunet_spine.dataset_conversion.dicom_headers import number_of, text_of, value_of
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.dataset_conversion.vocabulary import is_tumor, names
+from nnunet_spine.dataset_conversion.tumor_words import Meaning, meaning_of, names
 from nnunet_spine.errors import BadInput
 
 FRACTION_OF_TUMOR = 0.5
@@ -23,7 +24,7 @@ class Selection:
     ----------
     labels
         Words of a label, description, type or name, or code values of a type, without regard to case. They apply to
-        DICOM SEG and RTSTRUCT.
+        whatever has names: DICOM SEG, RTSTRUCT, segments of 3D Slicer, label tables and file names of BIDS.
     numbers
         Segment Numbers of a DICOM SEG, ROI Numbers of an RTSTRUCT, values of a mask.
     fraction
@@ -63,30 +64,158 @@ class Selection:
 NO_SELECTION = Selection()
 
 
+TUMOR_CODES = {
+    ("SCT", "108369006"),  # Neoplasm
+    ("SCT", "372087000"),  # Neoplasm, Primary
+    ("SCT", "86049000"),  # Neoplasm, Primary, malignant
+    ("SCT", "14799000"),  # Neoplasm, Secondary
+    ("SCT", "128462008"),  # Metastasis
+    ("SCT", "25173007"),  # Recurrent tumor
+    ("SCT", "254938000"),  # Astrocytoma
+    ("SCT", "1163375002"),  # Glioblastoma
+    ("SCT", "404029005"),  # Neurofibroma
+    ("SCT", "134328007"),  # Lipoma
+    ("SCT", "4147007"),  # Mass
+    ("SCT", "52988006"),  # Lesion
+    ("SCT", "228791009"),  # Gross tumor volume
+    ("SRT", "M-8FFFF"),  # Neoplasm, in the codes before SNOMED CT
+    ("SRT", "M-80003"),  # Neoplasm, Primary, malignant
+    ("SRT", "M-80006"),  # Neoplasm, Secondary
+    ("SRT", "M-01100"),  # Lesion
+    ("SRT", "M-03000"),  # Mass
+    ("DCM", "130052"),  # GTV Primary
+    ("NCIt", "C113842"),  # Enhancing Lesion
+}
+"""Coded types that mean tumor whatever the language of the words; from pydicom's dictionary of codes."""
+
+OTHER_CATEGORIES = {
+    ("SCT", "123037004"),  # Anatomical Structure
+    ("SCT", "91723000"),  # Anatomical Structure
+    ("SRT", "T-D000A"),  # Anatomical Structure
+    ("SCT", "260787004"),  # Physical object
+    ("SCT", "91720002"),  # Body Substance
+}
+"""Coded categories of what is no tumor where neither words nor the type say so."""
+
+
 @dataclass(frozen=True)
 class Structure:
-    """A segment of a DICOM SEG or a region of an RTSTRUCT.
+    """A segment of a DICOM SEG or of 3D Slicer, a region of an RTSTRUCT, or a named value of a label map.
 
     Parameters
     ----------
     number
-        Segment Number or ROI Number.
+        Segment Number, ROI Number, or value of the mask.
     words
-        Label or name, description, and meanings of its types.
+        Label or name, and description.
     codes
         Coded types, as (scheme, value).
+    types
+        Meanings of the coded types.
+    categories
+        Coded categories, as (scheme, value).
+    layer
+        Of several volumes in one file, the one that holds the segment.
     """
 
     number: int
     words: tuple[str, ...]
     codes: tuple[tuple[str, str], ...] = ()
+    types: tuple[str, ...] = ()
+    categories: tuple[tuple[str, str], ...] = ()
+    layer: int = 0
+
+    @property
+    def meaning(self) -> Meaning:
+        """What words, type and category say that it is."""
+        words = meaning_of([*self.words, *self.types])
+        if TUMOR_CODES.isdisjoint(self.codes):
+            anatomy = not OTHER_CATEGORIES.isdisjoint(self.categories)
+            return Meaning.OTHER if words is Meaning.NOTHING and anatomy else words
+        return Meaning.TUMOR if words in (Meaning.NOTHING, Meaning.TUMOR) else Meaning.BOTH
+
+    @property
+    def witness(self) -> str:
+        """What says that it is a tumor, label or coded type; empty if nothing does."""
+        if self.meaning is not Meaning.TUMOR:
+            return ""
+        return "label" if meaning_of(self.words) is Meaning.TUMOR else "coded type"
+
+    def is_named(self, labels: Sequence[str]) -> bool:
+        """Whether one of the labels names it."""
+        values = {value.lower() for _, value in self.codes}
+        words = (*self.words, *self.types)
+        return any(label.strip().lower() in values or names(words, label) for label in labels)
 
     def is_selected(self, selection: Selection) -> bool:
         """Whether a user's numbers or labels mean it."""
-        values = {value.lower() for _, value in self.codes}
-        return self.number in selection.numbers or any(
-            label.strip().lower() in values or names(self.words, label) for label in selection.labels
-        )
+        return self.number in selection.numbers or self.is_named(selection.labels)
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What the source says of a reference file as a whole.
+
+    Parameters
+    ----------
+    says
+        What says that it is the tumor, in words of ours, such as "the column reference"; empty if nothing does.
+    structures
+        Named values of a label map, from a table beside it.
+    is_by_label
+        Whether the file was chosen by --tumor-label, so that nothing in it needs that name.
+    labels
+        Names that the data set uses for its tumor.
+    """
+
+    says: str = ""
+    structures: tuple[Structure, ...] = ()
+    is_by_label: bool = False
+    labels: tuple[str, ...] = ()
+
+    def key(self) -> str:
+        """Text that changes if other values of the file are tumor; empty if the file alone decides."""
+        return "" if not self.structures else repr([(one.number, one.words) for one in self.structures])
+
+
+NO_CLAIM = Claim()
+
+OWN_LABEL = "the --tumor-label of the data set"
+"""What says that a segment is the tumor, if it has the name by which the data set's own references were chosen."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How messages name a reference and its parts, such as "a DICOM SEG" of one "segment".
+
+    `told_by` is what says which part is tumor, if it is not the parts' own labels or types.
+    """
+
+    whole: str
+    part: str
+    told_by: str = ""
+
+    @property
+    def this(self) -> str:
+        """Such as "the DICOM SEG"."""
+        return f"the {self.whole.partition(' ')[2]}"
+
+    def counted(self, count: int) -> str:
+        """Such as "a DICOM SEG of 2 segments"."""
+        return f"{self.whole} of {count} {self.part}{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What of a reference is tumor, and what says so, in words of ours."""
+
+    structures: tuple[Structure, ...]
+    says: str
+
+    @property
+    def numbers(self) -> list[int]:
+        """Their numbers, in the file's order."""
+        return [one.number for one in self.structures]
 
 
 def structures_of(header: Any) -> list[Structure]:
@@ -98,26 +227,33 @@ def structures_of(header: Any) -> list[Structure]:
 
 def words_of(header: Any) -> list[str]:
     """Words of all segments or regions of a reference."""
-    return [word for structure in structures_of(header) for word in structure.words]
+    return [word for structure in structures_of(header) for word in (*structure.words, *structure.types)]
 
 
 def _segment(item: Any) -> Structure:
     types = value_of(item, "SegmentedPropertyTypeCodeSequence") or []
-    words = (text_of(item, "SegmentLabel"), text_of(item, "SegmentDescription"), *_meanings(types))
-    return Structure(int(number_of(item, "SegmentNumber") or 0), words, _codes(types))
+    categories = value_of(item, "SegmentedPropertyCategoryCodeSequence") or []
+    return Structure(
+        int(number_of(item, "SegmentNumber") or 0),
+        (text_of(item, "SegmentLabel"), text_of(item, "SegmentDescription")),
+        _codes(types),
+        _meanings(types),
+        _codes(categories),
+    )
 
 
 def _region(item: Any, observations: Sequence[Any]) -> Structure:
     number = int(number_of(item, "ROINumber") or 0)
     words = [text_of(item, "ROIName"), text_of(item, "ROIDescription")]
     codes: tuple[tuple[str, str], ...] = ()
+    meanings: tuple[str, ...] = ()
     for observation in observations:
         if text_of(observation, "ReferencedROINumber") == str(number):
             types = value_of(observation, "RTROIIdentificationCodeSequence") or []
             words += [text_of(observation, k) for k in ("ROIObservationLabel", "RTROIInterpretedType")]
-            words += _meanings(types)
+            meanings += _meanings(types)
             codes += _codes(types)
-    return Structure(number, tuple(words), codes)
+    return Structure(number, tuple(words), codes, meanings)
 
 
 def _meanings(items: Sequence[Any]) -> tuple[str, ...]:
@@ -128,8 +264,8 @@ def _codes(items: Sequence[Any]) -> tuple[tuple[str, str], ...]:
     return tuple((text_of(item, "CodingSchemeDesignator"), text_of(item, "CodeValue")) for item in items)
 
 
-def tumor_numbers(structures: Sequence[Structure], selection: Selection, what: str) -> list[int]:
-    """Numbers of what is tumor: what the user named, else the only one, else those whose words or codes say so.
+def choose(structures: Sequence[Structure], selection: Selection, parts: Parts, claim: Claim = NO_CLAIM) -> Choice:
+    """What is tumor: what the user asks for, else what is named as one, else the only part of a file named for it.
 
     Parameters
     ----------
@@ -137,31 +273,92 @@ def tumor_numbers(structures: Sequence[Structure], selection: Selection, what: s
         All of a reference.
     selection
         What the user says.
-    what
-        How messages name the reference and its parts, such as "a DICOM SEG of {} segments".
+    parts
+        How messages name them.
+    claim
+        What the source says of the file.
 
     Raises
     ------
     Unusable
-        Where none is.
+        If nothing says what is tumor, or if what is asked for is missing or named as another structure.
     """
-    found = what.format(len(structures))
-    if selection.labels or selection.numbers:
-        chosen = [structure.number for structure in structures if structure.is_selected(selection)]
-        if not chosen:
-            raise Unusable(
-                f"{found}, none of which has a number or label that was asked for",
-                "the numbers or labels given with --segment or --tumor-label",
-                "Compare them with the reference in a viewer",
-            )
-        return chosen
-    if len(structures) == 1:
-        return [structures[0].number]
-    chosen = [structure.number for structure in structures if is_tumor(structure.words, structure.codes)]
+    if (selection.labels and not claim.is_by_label) or selection.numbers:
+        return _asked_for(structures, selection, parts)
+    chosen = [one for one in structures if one.meaning is Meaning.TUMOR or one.is_named(claim.labels)]
+    if chosen:
+        return Choice(tuple(chosen), f"{_which(chosen, structures, parts)}, by {_witness(chosen, parts)}")
+    if len(structures) == 1 and claim.says and (structures[0].meaning is Meaning.NOTHING or claim.is_by_label):
+        return Choice(tuple(structures), f"its only {parts.part}, by {claim.says}")
+    raise _not_told(structures, parts)
+
+
+def _asked_for(structures: Sequence[Structure], selection: Selection, parts: Parts) -> Choice:
+    chosen = [one for one in structures if one.is_selected(selection)]
     if not chosen:
+        missing = "which has no" if len(structures) == 1 else "none of which has a"
         raise Unusable(
-            f"{found}, none of which is named as a tumor",
-            "one alone, or a label, description or type such as tumor, lesion, neoplasm or GTV",
-            "Name the one to use with --tumor-label or --segment",
+            f"{parts.counted(len(structures))}, {missing} number or label that was asked for",
+            "the numbers or labels given with --segment or --tumor-label",
+            "Compare them with the reference in a viewer",
         )
-    return chosen
+    for one in (one for one in chosen if not one.is_named(selection.labels)):
+        _check_number(one, structures, parts)
+    options = [
+        option
+        for option, used in (
+            ("--tumor-label", any(one.is_named(selection.labels) for one in chosen)),
+            ("--segment", any(one.number in selection.numbers for one in chosen)),
+        )
+        if used
+    ]
+    return Choice(tuple(chosen), f"{_which(chosen, structures, parts)}, by {' and '.join(options)}")
+
+
+def _check_number(one: Structure, structures: Sequence[Structure], parts: Parts) -> None:
+    """Refuse a part that was asked for by a number under which this file has something else."""
+    if one.meaning is Meaning.OTHER:
+        raise Unusable(
+            f"--segment {one.number}, which {parts.this} names as another structure",
+            "a part that is not named as something else; numbers may change places between patients",
+            "Name the tumor with --tumor-label, which may be any name",
+        )
+    alike = sum(other.number == one.number for other in structures)
+    if alike > 1:
+        raise Unusable(
+            f"--segment {one.number}, a number that {alike} {parts.part}s of {parts.this} have",
+            "a number of one alone",
+            "Name the tumor with --tumor-label",
+        )
+
+
+def _which(chosen: Sequence[Structure], structures: Sequence[Structure], parts: Parts) -> str:
+    if len(structures) == 1:
+        return f"its only {parts.part}"
+    numbers = ", ".join(str(one.number) for one in chosen)
+    counted = f"{len(chosen)} of {len(structures)} {parts.part}s"
+    return f"{counted} (number{'' if len(chosen) == 1 else 's'} {numbers})"
+
+
+def _witness(chosen: Sequence[Structure], parts: Parts) -> str:
+    told = {one.witness: None for one in chosen}
+    own = "its" if len(chosen) == 1 else "their"
+    return parts.told_by or " and ".join(f"{own} {witness}" if witness else OWN_LABEL for witness in told)
+
+
+def _not_told(structures: Sequence[Structure], parts: Parts) -> Unusable:
+    """Why no part of a reference is known for the tumor."""
+    found = parts.counted(len(structures))
+    counts = Counter(one.meaning for one in structures)
+    if len(structures) == 1:
+        (meaning,) = counts
+        named = "which nothing names as a tumor" if meaning is Meaning.NOTHING else f"which is named as {meaning}"
+    else:
+        listed = ", ".join(f"{n} named as {meaning}" for meaning, n in counts.items())
+        named = f"none of which is named as a tumor ({listed})" if structures else "so nothing in it is a tumor"
+    return Unusable(
+        f"{found}, {named}",
+        "a label, description or type such as tumor, lesion, neoplasm or GTV",
+        "Name the one to use with --tumor-label"
+        + ("" if structures and set(counts) == {Meaning.OTHER} else " or --segment"),
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,17 +13,33 @@ from pydicom.errors import InvalidDicomError
 
 from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
+from nnunet_spine.dataset_conversion.mask_place import check_slices
 from nnunet_spine.dataset_conversion.mask_resampling import place
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
-from nnunet_spine.dataset_conversion.segmentation_reading import read_segmentation
-from nnunet_spine.dataset_conversion.structure_set_reading import read_structure_set
-from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
+from nnunet_spine.dataset_conversion.reference_selection import (
+    NO_CLAIM,
+    NO_SELECTION,
+    Claim,
+    Parts,
+    Selection,
+    Structure,
+    choose,
+    structures_of,
+)
+from nnunet_spine.dataset_conversion.segmentation_reading import SEGMENTATION, read_segmentation
+from nnunet_spine.dataset_conversion.slicer_segments import SLICER_SEGMENTS, segments_of
+from nnunet_spine.dataset_conversion.structure_set_reading import STRUCTURE_SET, read_structure_set
+from nnunet_spine.dataset_conversion.volume_reading import read_finite_layers, read_finite_volume
 from nnunet_spine.grids import Geometry, rounding_note
 from nnunet_spine.images import Volume, is_volume_file, reorient
 
-MOST_LABELS = 20
-"""A reference with more distinct values than this is an image."""
+MOST_LABELS, MOST_NAMED_LABELS = 20, 200
+"""A reference with more values is an image; the second if the tumor's value has a name, or was asked for."""
+
+ROUNDING = 1e-3
+"""A label that a file keeps as a float may be this far from a whole number."""
+
+LABEL_TABLE = Parts("a label map", "named value", "its label table")
 
 CHANGED_VOLUME = 0.02
 """A change of the lesion's volume by resampling beyond this fraction is told."""
@@ -36,7 +53,9 @@ class Reference:
     notes: tuple[str, ...] = ()
 
 
-def read_reference(path: Path, grid: Geometry | None = None, selection: Selection = NO_SELECTION) -> Reference:
+def read_reference(
+    path: Path, grid: Geometry | None = None, selection: Selection = NO_SELECTION, claim: Claim = NO_CLAIM
+) -> Reference:
     """Read a reference from a DICOM SEG, an RTSTRUCT or a volume file, on a grid of its own.
 
     Parameters
@@ -47,15 +66,41 @@ def read_reference(path: Path, grid: Geometry | None = None, selection: Selectio
         The image's, by which frames and contours are understood; `on_grid` then puts the mask on it.
     selection
         What is tumor in it.
+    claim
+        What the source says of the file.
 
     Raises
     ------
     Unusable
-        Where it cannot be read, or is no mask.
+        If it cannot be read, is no mask, or nothing says what in it is tumor.
     """
     if is_volume_file(path):
-        return _read_mask(path, selection.numbers)
-    return Reference(*(read_structure_set if _is_structure_set(path) else read_segmentation)(path, grid, selection))
+        return _read_mask(path, selection, claim)
+    read = read_structure_set if _is_structure_set(path) else read_segmentation
+    return Reference(*read(path, grid, selection, claim))
+
+
+def evidence(path: Path, selection: Selection = NO_SELECTION, claim: Claim = NO_CLAIM) -> str:
+    """What says that a reference is the tumor, in words of ours, as far as headers tell; voxels are not read.
+
+    The parameters and errors are those of `read_reference`.
+    """
+    if is_volume_file(path):
+        named, parts = _named_values(path, claim)
+        return choose(named, selection, parts, claim).says if named else _evidence_of_mask(selection, claim)
+    try:
+        header = read_header(path)
+    except (InvalidDicomError, *HEADER_ERRORS):
+        return ""  # what is wrong with it is found in reading it
+    parts = STRUCTURE_SET if Series("", (path,), header).is_structure_set else SEGMENTATION
+    return choose(structures_of(header), selection, parts, claim).says
+
+
+def _evidence_of_mask(selection: Selection, claim: Claim) -> str:
+    _check_labels(selection, claim)
+    if selection.numbers:
+        return f"value {', '.join(map(str, selection.numbers))}, by --segment"
+    return f"all of the mask, by {claim.says}" if claim.says else ""
 
 
 def _is_structure_set(path: Path) -> bool:
@@ -66,45 +111,122 @@ def _is_structure_set(path: Path) -> bool:
         return False
 
 
-def _read_mask(path: Path, chosen: Sequence[int]) -> Reference:
-    volume = read_finite_volume(path, "reference")
-    mask, told = binary(volume.array, chosen)
-    return Reference(Volume(mask, volume.geometry), (told,) if told else ())
+def _named_values(path: Path, claim: Claim) -> tuple[Sequence[Structure], Parts]:
+    """Values of a mask that its own header names, or a table beside it."""
+    segments = segments_of(path)
+    return (segments, SLICER_SEGMENTS) if segments else (claim.structures, LABEL_TABLE)
+
+
+def _read_mask(path: Path, selection: Selection, claim: Claim) -> Reference:
+    named, parts = _named_values(path, claim)
+    if not named:
+        _check_labels(selection, claim)
+        volume = read_finite_volume(path, "reference")
+        mask, told = binary(volume.array, selection.numbers)
+        return Reference(Volume(mask, volume.geometry), (told,) if told else ())
+    choice = choose(named, selection, parts, claim)
+    layers = read_finite_layers(path, "reference")
+    mask = np.zeros(layers[0].array.shape, np.uint8)
+    for one in choice.structures:
+        mask |= whole_numbers(layers[one.layer].array, MOST_NAMED_LABELS) == one.number
+    if not mask.any():
+        raise _no_voxels(layers, named, parts)
+    return Reference(Volume(mask, layers[0].geometry), _named_notes(choice.structures, named, layers))
+
+
+def _no_voxels(layers: Sequence[Volume], named: Sequence[Structure], parts: Parts) -> Unusable:
+    """Why a mask is empty although a name says what is tumor."""
+    found = {int(v) for layer in layers for v in np.unique(layer.array)} - {0}
+    unnamed = sorted(found - {one.number for one in named})
+    held = f", which holds the values {_listed(np.array(unnamed[:MOST_LABELS]))} without a name" if unnamed else ""
+    return Unusable(
+        f"no voxel of the {parts.part} that is the tumor in {parts.this}{held}",
+        "at least one tumor voxel",
+        "Check the segmentation, and the values of its names",
+    )
+
+
+def _named_notes(chosen: Sequence[Structure], named: Sequence[Structure], layers: Sequence[Volume]) -> tuple[str, ...]:
+    """Which of the values that the file holds were taken."""
+    held = {(layer, int(v)) for layer, volume in enumerate(layers) for v in np.unique(volume.array)}
+    present = [one for one in named if (one.layer, one.number) in held]
+    taken = [one for one in chosen if one in present]
+    if len(present) < 2:
+        return ()
+    return (f"{len(taken)} of {len(present)} segments of the reference are tumor and were used",)
+
+
+def _check_labels(selection: Selection, claim: Claim) -> None:
+    """Refuse --tumor-label for a mask whose values have no names."""
+    if selection.labels and not selection.numbers and not claim.is_by_label:
+        raise Unusable(
+            "a mask whose values have no names",
+            "names for --tumor-label, as in DICOM SEG, RTSTRUCT, .seg.nrrd of 3D Slicer or a label table of BIDS",
+            "Leave --tumor-label out, or give the value with --segment",
+        )
 
 
 def binary(labels: npt.NDArray[np.generic], chosen: Sequence[int] = ()) -> tuple[npt.NDArray[np.uint8], str]:
-    """Mask of the voxels with the chosen values, or of all that are not 0, and a note where other values were met.
+    """Mask of the voxels with the chosen values, or with the only one besides 0, and a note if others were met.
 
     Parameters
     ----------
     labels
         Any shape.
     chosen
-        Values that are tumor; where none is given, all but 0.
+        Values that are tumor; if empty, the only one besides 0.
 
     Raises
     ------
     Unusable
-        Where there are too many different values for a mask, values that are no labels, or none of those chosen.
+        If there are too many different values for a mask, values that are no labels, none of those chosen, or
+        several and none chosen.
+    """
+    whole = whole_numbers(labels, MOST_NAMED_LABELS if chosen else MOST_LABELS)
+    values = np.unique(whole)
+    nonzero = values[values != 0]
+    if chosen:
+        return _of_chosen(whole, nonzero, chosen)
+    if len(nonzero) > 1:
+        raise Unusable(
+            f"a label map with the values {_listed(nonzero)} and no names",
+            "one value besides 0, or to know which of them are the tumor",
+            "Name them with --segment",
+        )
+    told = ""
+    if len(nonzero) and nonzero[0] != 1:
+        told = f"the reference holds the value {_listed(nonzero)}, which was taken as tumor"
+    return (whole != 0).astype(np.uint8), told
+
+
+def whole_numbers(labels: npt.NDArray[np.generic], most: int) -> npt.NDArray[np.integer[Any]]:
+    """Labels as whole numbers, rounded as files that keep them as floats need it.
+
+    Raises
+    ------
+    Unusable
+        If there are more than `most` different values, or values that are no labels.
     """
     values = np.unique(labels)
-    if len(values) > MOST_LABELS:
+    is_whole = bool(np.all(np.abs(values - np.rint(values)) <= ROUNDING))
+    if not is_whole and values[0] >= 0 and values[-1] <= 1:
+        raise Unusable(
+            "a map of probabilities: values from 0 to 1 between the two",
+            "a mask: 0 for background, another value for tumor",
+            "Set a threshold, and save it as a mask",
+        )
+    if len(values) > most:
         raise Unusable(
             f"a reference with {len(values)} different values",
             "a mask: 0 for background, another value for tumor",
             "Check that the reference is not the image",
         )
-    if np.any(values < 0) or np.any(values != np.rint(values)):
+    if values[0] < 0 or not is_whole:
         raise Unusable(
             f"a reference with the values {_listed(values)}", "whole numbers from 0 on", "Export it again as a mask"
         )
-    nonzero = values[values != 0]
-    if chosen:
-        return _of_chosen(labels, nonzero, chosen)
-    told = ""
-    if len(nonzero) and not np.array_equal(nonzero, [1]):
-        told = f"the reference holds the values {_listed(nonzero)}; all but 0 were taken as tumor"
-    return (labels != 0).astype(np.uint8), told
+    whole: npt.NDArray[np.integer[Any]] = np.rint(labels).astype(np.int64)
+    return whole if np.issubdtype(labels.dtype, np.floating) else labels.astype(labels.dtype, copy=False)
 
 
 def _of_chosen(
@@ -139,7 +261,8 @@ def on_grid(reference: Reference, grid: Geometry) -> Reference:
     Raises
     ------
     Unusable
-        Where the mask is empty, or no voxel of it lies on the image's grid.
+        If the mask is empty, no voxel of it lies on the image's grid, or some lie on slices that the image does not
+        hold.
     """
     before_ml = float(reference.mask.array.sum()) * reference.mask.geometry.voxel_ml
     if before_ml == 0.0:
@@ -163,6 +286,7 @@ def on_grid(reference: Reference, grid: Geometry) -> Reference:
             "both in one physical space",
             "Check that the two belong together",
         )
+    check_slices(reference.mask, grid)
     if after_ml == 0.0:
         raise Unusable(
             f"a lesion of {before_ml:.4f} ml, less than half a voxel of the image ({grid.voxel_ml:.4f} ml)",

@@ -8,9 +8,14 @@ from pathlib import Path
 from nnunet_spine.cases import UNKNOWN, Compartment, Region, Split
 from nnunet_spine.dataset_conversion.patient_key import patient_key
 from nnunet_spine.dataset_conversion.problems import Problem
+from nnunet_spine.dataset_conversion.reference_selection import NO_CLAIM, Claim
 
 CORRECT = "To decide otherwise, correct the list that --write-cases makes"
 """Remedy of a choice that a person may see differently."""
+
+
+TUMOR_TOLD = "; tumor: "
+"""What stands before the words that say why a reference is the tumor."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,8 @@ class SourceCase:
         Whether it takes part in cross-validation.
     frames
         Frame numbers (from 1) of each file of `image`; empty where each holds one frame.
+    claim
+        What the source says of the reference as a whole.
     """
 
     where: str
@@ -74,6 +81,7 @@ class SourceCase:
     identity: Identity = field(repr=False)
     split: Split = Split.TRAIN
     frames: tuple[tuple[int, ...], ...] = ()
+    claim: Claim = field(default=NO_CLAIM, repr=False)
 
     @property
     def patient_key(self) -> str:
@@ -101,6 +109,8 @@ class Proposal:
         As in `SourceCase`.
     usable
         Whether it is among the cases.
+    tumor
+        What says that the reference is the tumor, in words of ours; empty if that is not known.
     """
 
     where: str
@@ -113,6 +123,18 @@ class Proposal:
     details: Details = Details()
     split: Split = Split.TRAIN
     usable: bool = True
+    tumor: str = ""
+
+    @property
+    def reasons(self) -> str:
+        """Why it was taken, and what says that its reference is the tumor."""
+        return with_tumor(self.reason, self.tumor)
+
+
+def with_tumor(reason: str, tumor: str) -> str:
+    """A reason with what says that the reference is the tumor, in the place of what was said before."""
+    kept = reason.split(TUMOR_TOLD)[0]
+    return f"{kept}{TUMOR_TOLD if kept else TUMOR_TOLD.lstrip('; ')}{tumor}" if tumor else reason
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pydicom
 
 from nnunet_spine.dataset_conversion.contour_filling import Points, fill
+from nnunet_spine.dataset_conversion.dicom_files import open_dataset
 from nnunet_spine.dataset_conversion.dicom_headers import text_of
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.dataset_conversion.reference_selection import Selection, structures_of, tumor_numbers
+from nnunet_spine.dataset_conversion.reference_selection import NO_CLAIM, Claim, Parts, Selection, choose, structures_of
 from nnunet_spine.dataset_conversion.slice_grid import FARTHEST_MM
 from nnunet_spine.dataset_conversion.slice_pixels import DECODING_ERRORS
 from nnunet_spine.grids import Geometry
@@ -24,10 +24,14 @@ FILLED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 OTHER_TYPES = ("POINT", "OPEN_PLANAR", "OPEN_NONPLANAR")
 """Contour Geometric Types (PS3.3 C.8.8.6): those that enclose an area, and those that do not."""
 
+STRUCTURE_SET = Parts("an RTSTRUCT", "region")
+
 UNIT_GRID = Geometry((1, 1, 1), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
 
 
-def read_structure_set(path: Path, grid: Geometry | None, selection: Selection) -> tuple[Volume, tuple[str, ...]]:
+def read_structure_set(
+    path: Path, grid: Geometry | None, selection: Selection, claim: Claim = NO_CLAIM
+) -> tuple[Volume, tuple[str, ...]]:
     """Read the tumor of an RTSTRUCT.
 
     Parameters
@@ -36,8 +40,8 @@ def read_structure_set(path: Path, grid: Geometry | None, selection: Selection) 
         The file.
     grid
         The image's, whose planes and slice spacing decide how contours are filled; 1 mm where None.
-    selection
-        Which regions.
+    selection, claim
+        Which regions, and what the source says of the file.
 
     Returns
     -------
@@ -47,20 +51,20 @@ def read_structure_set(path: Path, grid: Geometry | None, selection: Selection) 
     Raises
     ------
     Unusable
-        Where it cannot be read, no region is tumor, or its contours enclose nothing.
+        If it cannot be read, nothing says which region is tumor, or its contours enclose nothing.
     """
     try:
-        dataset = pydicom.dcmread(path)
+        dataset = open_dataset(path)
         structures = structures_of(dataset)
         if not structures:
             raise Unusable("an RTSTRUCT without regions", "a region with contours", "Export the structures again")
-        numbers = tumor_numbers(structures, selection, "an RTSTRUCT of {} regions")
+        numbers = choose(structures, selection, STRUCTURE_SET, claim).numbers
         contours = [_contours(dataset, number) for number in numbers]
     except Unusable:
         raise
     except DECODING_ERRORS as failure:
         raise Unusable(
-            f"the RTSTRUCT cannot be read ({type(failure).__name__})",
+            "the RTSTRUCT is damaged: its regions or the numbers of its contours cannot be read",
             "regions with contours of three coordinates a point",
             "Export the structures again",
         ) from failure

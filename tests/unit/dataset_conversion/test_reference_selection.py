@@ -4,9 +4,25 @@ from typing import Any
 
 import pytest
 
-from nnunet_spine.dataset_conversion.reference_selection import Selection, Structure
-from nnunet_spine.dataset_conversion.vocabulary import is_tumor, names
+from nnunet_spine.dataset_conversion.problems import Unusable
+from nnunet_spine.dataset_conversion.reference_selection import (
+    NO_CLAIM,
+    NO_SELECTION,
+    Claim,
+    Parts,
+    Selection,
+    Structure,
+    choose,
+)
+from nnunet_spine.dataset_conversion.tumor_words import Meaning
 from nnunet_spine.errors import BadInput
+
+PARTS = Parts("a DICOM SEG", "segment")
+LISTED = Claim("the column reference")
+TUMOR = Structure(1, ("Tumor", ""))
+CORD = Structure(2, ("Spinal cord", ""))
+NAMELESS = Structure(1, ("Segment_1", ""), (("SCT", "85756007"),), ("Tissue",))
+CODED = Structure(3, ("Befund", ""), (("SCT", "108369006"),), ("",))
 
 
 @pytest.mark.parametrize(
@@ -30,12 +46,8 @@ def test_the_manifest_tells_what_differs() -> None:
     assert told == {"tumor_labels": ["cord"], "segments": [2], "fraction": 0.3}
 
 
-def test_labels_are_whole_words_or_code_values() -> None:
-    assert names(["Tumor_L2"], "tumor l2")
-    assert names(["left Tumor, solid"], "tumor")
-    assert not names(["peritumoral", "tumors"], "tumor")
-    assert names(["GTV (1)"], "GTV (1)")
-    structure = Structure(3, ("x", "", "Tissue"), (("SCT", "85756007"),))
+def test_labels_name_words_meanings_and_code_values() -> None:
+    structure = Structure(3, ("x", ""), (("SCT", "85756007"),), ("Tissue",))
     assert structure.is_selected(Selection(labels=("85756007",)))
     assert structure.is_selected(Selection(labels=("TISSUE",)))
     assert not structure.is_selected(Selection(labels=("8575",), numbers=(1,)))
@@ -44,13 +56,84 @@ def test_labels_are_whole_words_or_code_values() -> None:
 @pytest.mark.parametrize(
     ("words", "codes", "expected"),
     [
-        (["GTV_1"], [], True),
-        (["Tumeur"], [("SCT", "108369006")], True),
-        (["Befund"], [("SRT", "M-8FFFF")], True),
-        (["edema"], [("SCT", "108369006")], False),
-        (["CTV tumor"], [], False),
-        (["cord"], [("SCT", "2748008")], False),
+        (["GTV_1"], [], Meaning.TUMOR),
+        (["Tumeur"], [("SCT", "108369006")], Meaning.TUMOR),
+        (["Befund"], [("SRT", "M-8FFFF")], Meaning.TUMOR),
+        (["edema"], [("SCT", "108369006")], Meaning.BOTH),
+        (["CTV tumor"], [], Meaning.BOTH),
+        (["cord"], [("SCT", "2748008")], Meaning.OTHER),
+        (["Segment 1"], [("SCT", "85756007")], Meaning.NOTHING),
     ],
 )
-def test_words_and_coded_types_say_tumor(words: list[str], codes: list[tuple[str, str]], expected: bool) -> None:
-    assert is_tumor(words, codes) is expected
+def test_words_and_coded_types_say_what_it_is(
+    words: list[str], codes: list[tuple[str, str]], expected: Meaning
+) -> None:
+    assert Structure(1, tuple(words), tuple(codes)).meaning is expected
+
+
+def test_an_anatomical_category_is_another_structure_where_nothing_else_is_said() -> None:
+    anatomy = (("SCT", "123037004"),)
+    assert Structure(1, ("Segment_1",), categories=anatomy).meaning is Meaning.OTHER
+    assert Structure(1, ("Tumor",), categories=anatomy).meaning is Meaning.TUMOR
+
+
+@pytest.mark.parametrize(
+    ("structures", "selection", "claim", "numbers", "says"),
+    [
+        ([TUMOR], NO_SELECTION, NO_CLAIM, [1], "its only segment, by its label"),
+        ([CORD, TUMOR], NO_SELECTION, NO_CLAIM, [1], "1 of 2 segments (number 1), by its label"),
+        ([CORD, CODED], NO_SELECTION, NO_CLAIM, [3], "1 of 2 segments (number 3), by its coded type"),
+        (
+            [TUMOR, CODED],
+            NO_SELECTION,
+            NO_CLAIM,
+            [1, 3],
+            "2 of 2 segments (numbers 1, 3), by their label and their coded type",
+        ),
+        ([NAMELESS], NO_SELECTION, LISTED, [1], "its only segment, by the column reference"),
+        ([NAMELESS], Selection(numbers=(1,)), NO_CLAIM, [1], "its only segment, by --segment"),
+        ([CORD], Selection(labels=("cord",)), NO_CLAIM, [2], "its only segment, by --tumor-label"),
+        ([CORD, TUMOR], Selection(labels=("cord",)), LISTED, [2], "1 of 2 segments (number 2), by --tumor-label"),
+        (
+            [CORD, TUMOR],
+            Selection(("cord",), (2,)),
+            NO_CLAIM,
+            [2],
+            "1 of 2 segments (number 2), by --tumor-label and --segment",
+        ),
+        (
+            [CORD, NAMELESS],
+            NO_SELECTION,
+            Claim("x", labels=("segment 1",)),
+            [1],
+            "1 of 2 segments (number 1), by the --tumor-label of the data set",
+        ),
+    ],
+)
+def test_what_is_tumor_is_told(
+    structures: list[Structure], selection: Selection, claim: Claim, numbers: list[int], says: str
+) -> None:
+    chosen = choose(structures, selection, PARTS, claim)
+    assert (chosen.numbers, chosen.says) == (numbers, says)
+
+
+@pytest.mark.parametrize(
+    ("structures", "selection", "claim", "message"),
+    [
+        ([NAMELESS], NO_SELECTION, NO_CLAIM, "1 segment, which nothing names as a tumor"),
+        ([CORD], NO_SELECTION, NO_CLAIM, "1 segment, which is named as another structure"),
+        ([CORD], NO_SELECTION, LISTED, "1 segment, which is named as another structure"),
+        ([Structure(1, ("tumor edema",))], NO_SELECTION, LISTED, "which is named as a tumor and another structure"),
+        ([CORD, NAMELESS], NO_SELECTION, LISTED, "2 segments, none of which is named as a tumor .1 named as another"),
+        ([], NO_SELECTION, LISTED, "0 segments, so nothing in it is a tumor"),
+        ([CORD, TUMOR], Selection(numbers=(2,)), LISTED, "--segment 2, which the DICOM SEG names as another structure"),
+        ([CORD, TUMOR], Selection(numbers=(5,)), LISTED, "none of which has a number or label that was asked for"),
+        ([TUMOR], Selection(labels=("GTV",)), LISTED, "1 segment, which has no number or label that was asked for"),
+        ([TUMOR, NAMELESS], Selection(numbers=(1,)), LISTED, "--segment 1, a number that 2 segments"),
+    ],
+)
+def test_what_nothing_says_is_asked_for(
+    structures: list[Structure], selection: Selection, claim: Claim, message: str
+) -> None:
+    with pytest.raises(Unusable, match=message):
+        choose(structures, selection, PARTS, claim)

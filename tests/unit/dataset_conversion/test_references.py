@@ -94,10 +94,10 @@ def test_several_segments_without_a_tumor_are_refused(make: Any, tmp_path: Path)
         read_reference(two_segments(make, tmp_path, (("cord", ""), ("disc", ""))))
 
 
-def test_values_other_than_one_are_tumor_and_told() -> None:
-    mask, told = binary(np.array([[[0, 2], [255, 0]]]))
+def test_a_value_other_than_one_is_tumor_and_told() -> None:
+    mask, told = binary(np.array([[[0, 255], [255, 0]]]))
     assert mask.tolist() == [[[0, 1], [1, 0]]]
-    assert told == "the reference holds the values 2, 255; all but 0 were taken as tumor"
+    assert told == "the reference holds the value 255, which was taken as tumor"
     assert binary(np.array([[[0, 1]]]))[1] == ""
 
 
@@ -111,7 +111,7 @@ def test_the_values_that_were_asked_for_are_tumor_and_the_others_told() -> None:
         binary(np.array([[[0, 1], [4, 0]]]), [2, 3])
 
 
-@pytest.mark.parametrize("value", [-1, 0.25])
+@pytest.mark.parametrize("value", [-1, 2.25])
 def test_values_that_are_no_labels_are_refused(value: float) -> None:
     with pytest.raises(Unusable, match=f"the values .*{value}.*; expected whole numbers from 0 on"):
         binary(np.array([[[0, 1, value]]]))

@@ -124,7 +124,7 @@ def test_segments_are_chosen_by_coded_type_label_or_number(
 def test_what_was_asked_for_and_is_not_there_is_refused(make: Any, tmp_path: Path) -> None:
     path = make.write_segmentation(tmp_path / "seg", make.datasets_of(make.Plan(make.asymmetric())), make.blob())
     for selection in (Selection(labels=("cord",)), Selection(numbers=(2,))):
-        with pytest.raises(Unusable, match="1 segments, none of which has a number or label that was asked for"):
+        with pytest.raises(Unusable, match="1 segment, which has no number or label that was asked for"):
             read_reference(path, None, selection)
 
 
