@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cases import UNKNOWN
-from nnunet_spine.dataset_conversion.bids_labels import labels_of, single_label
-from nnunet_spine.dataset_conversion.bids_names import BidsName, images_below
+from nnunet_spine.dataset_conversion.bids_labels import Label, candidates, label_of, labels_in
+from nnunet_spine.dataset_conversion.bids_names import BidsName, derived_in, images_in
+from nnunet_spine.dataset_conversion.bids_sidecars import sidecar_of
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
-from nnunet_spine.dataset_conversion.source_files import look_below
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
+from nnunet_spine.dataset_conversion.source_walk import Absent, Walk, notes_on, walk
 from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
@@ -37,7 +39,7 @@ def is_bids(folder: Path) -> bool:
     )
 
 
-def discover_bids(folder: Path, *, progress: Progress = silent) -> Discovery:
+def discover_bids(folder: Path, *, selection: Selection = NO_SELECTION, progress: Progress = silent) -> Discovery:
     """Find the pairs of a BIDS data set: for each session one T1w image, and the label that was drawn on it.
 
     An image with the `ce` entity, or whose sidecar names a contrast agent, comes before others.
@@ -46,73 +48,98 @@ def discover_bids(folder: Path, *, progress: Progress = silent) -> Discovery:
     ----------
     folder
         Root of the data set, with `derivatives`.
+    selection
+        What is tumor in the labels.
     progress
         Told after each session.
 
     Raises
     ------
     BadInput
-        Where it holds no T1w image.
+        If it holds no T1w image.
     """
-    sessions = _sessions(folder)
+    seen = walk(folder)
+    paths = sorted([*seen.files, *seen.absent])
+    images, derived = images_in(folder, paths), derived_in(folder, paths)
+    sessions = _sessions(images)
     if not sessions:
         raise BadInput(
             "The BIDS data set holds no T1w image (sub-*/anat/*_T1w.nii.gz). Give one that does, or a cases.csv that "
             "lists images and references."
         )
-    labels, people = labels_of(folder), _participants(folder)
+    source = _Source(folder, labels_in(folder, [*derived, *images]), _participants(folder), seen.absent, selection)
     found = []
-    for number, images in enumerate(sessions, start=1):
-        found.append(_look(f"session {number}", folder, images, labels, people))
+    for number, session in enumerate(sessions, start=1):
+        found.append(_look(f"session {number}", session, source))
         progress(number, len(sessions), "")
     cases = tuple(one.case for one in found if one.case)
     return Discovery(
         cases,
-        tuple(problem for one in found for problem in one.problems),
+        (*notes_on(seen.absent), *(problem for one in found for problem in one.problems)),
         {one.proposal.where: one.proposal.identity for one in found if not one.case},
-        files=_account(folder, cases),
-        proposals=tuple(one.proposal for one in found),
+        tuple(path.relative_to(folder).as_posix() for path in sorted(seen.absent)),
+        _account(seen, cases),
+        tuple(one.proposal for one in found),
     )
 
 
-def _sessions(folder: Path) -> list[list[BidsName]]:
+@dataclass(frozen=True)
+class _Source:
+    """What is the same for all sessions of a data set."""
+
+    folder: Path
+    labels: Sequence[Label]
+    people: Mapping[str, Mapping[str, str]]
+    absent: Mapping[Path, Absent]
+    selection: Selection
+
+    def check_there(self, path: Path, what: str) -> None:
+        """Refuse a file that cannot be read, `Unusable` with the reason."""
+        if why := self.absent.get(path):
+            raise Unusable(f"the {what} is {why}", f"the {what} itself", why.remedy)
+
+
+def _sessions(images: Sequence[BidsName]) -> list[list[BidsName]]:
     """T1w images by subject and session, in the order of their paths."""
     sessions: dict[tuple[str, str], list[BidsName]] = defaultdict(list)
-    for image in images_below(folder):
-        if image.suffix == "T1w" and image.path.parent.name == "anat":
+    for image in images:
+        if image.suffix == "T1w" and not image.bare and image.path.parent.name == "anat":
             sessions[image.subject, image.entities.get("ses", "")].append(image)
     return list(sessions.values())
 
 
-def _look(
-    where: str,
-    folder: Path,
-    images: Sequence[BidsName],
-    labels: Sequence[BidsName],
-    people: Mapping[str, Mapping[str, str]],
-) -> Found:
-    sidecars = {image: _sidecar(folder, image) for image in images}
-    labelled = [image for image in images if any(label.is_of(image) for label in labels)]
-    ranked = sorted(labelled or images, key=lambda image: _rank(image, sidecars[image]))
+def _look(where: str, images: Sequence[BidsName], source: _Source) -> Found:
+    sidecars = {image: sidecar_of(source.folder, image) for image in images}
+    ranked = sorted(_labelled(images, source), key=lambda image: _rank(image, sidecars[image]))
     image, rivals = ranked[-1], [one for one in ranked[:-1] if _rank(one, sidecars[one])[0] > 0]
     contrast = _contrast(image, sidecars[image])
     confidence = "low" if not contrast else "medium" if rivals else "high"
     reason = f"T1w, {contrast or 'no sign of contrast agent'}"
-    details = _details(sidecars[image], people.get(image.subject, {}))
+    details = _details(sidecars[image], source.people.get(image.subject, {}))
     try:
-        reference = single_label(image, labels)
+        source.check_there(image.path, "T1w image")
+        label, claim = label_of(image, source.labels, source.selection)
+        source.check_there(label.name.path, "label of the tumor")
     except Unusable as unusable:
-        identity = Identity(image.subject, image=image.path.relative_to(folder).as_posix())
+        identity = Identity(image.subject, image=image.path.relative_to(source.folder).as_posix())
         proposal = Proposal(where, identity, unusable.found, confidence, image.path, details=details, usable=False)
         return Found(proposal, problems=(unusable.at(where),))
-    relative = [path.relative_to(folder).as_posix() for path in (image.path, reference)]
+    reference = label.name.path
+    relative = [path.relative_to(source.folder).as_posix() for path in (image.path, reference)]
     identity = Identity(image.subject, "", "", *relative)
-    case = SourceCase(where, (image.path,), reference, details, identity)
+    case = SourceCase(where, (image.path,), reference, details, identity, claim=claim)
     proposal = Proposal(where, identity, reason, confidence, image.path, reference, details=details)
-    return Found(proposal, case, tuple(_notes(where, contrast, len(rivals))))
+    shared = 0 if label.drawn_on or label.name.is_named_like(image) else sum(label.is_of(one) for one in images)
+    return Found(proposal, case, tuple(_notes(where, contrast, len(rivals), shared)))
 
 
-def _notes(where: str, contrast: str, rivals: int) -> Iterator[Problem]:
+def _labelled(images: Sequence[BidsName], source: _Source) -> Sequence[BidsName]:
+    """Those images that have a label of the tumor, else all."""
+    meant = candidates(source.labels, source.selection)
+    return [image for image in images if any(label.is_of(image) for label in meant)] or images
+
+
+def _notes(where: str, contrast: str, rivals: int, shared: int) -> Iterator[Problem]:
     if not contrast:
         yield note(
             where,
@@ -122,6 +149,13 @@ def _notes(where: str, contrast: str, rivals: int) -> Iterator[Problem]:
         )
     if rivals:
         yield note(where, f"{rivals + 1} T1w images after contrast fit; the last by name was taken", remedy=CORRECT)
+    if shared > 1:
+        yield note(
+            where,
+            f"the name of the label fits {shared} T1w images of the session, and its sidecar names no source",
+            "the entities of one of them",
+            CORRECT,
+        )
 
 
 def _rank(image: BidsName, sidecar: Mapping[str, Any]) -> tuple[int, int, str]:
@@ -137,26 +171,6 @@ def _contrast(image: BidsName, sidecar: Mapping[str, Any]) -> str:
         return "after contrast by its name"
     ingredient = str(sidecar.get("ContrastBolusIngredient", "")).lower()
     return "after contrast by its sidecar" if ingredient not in ("", "none", "n/a") else ""
-
-
-def _sidecar(folder: Path, image: BidsName) -> dict[str, Any]:
-    """What the JSON files that apply to an image say, the nearest one last (BIDS' inheritance principle)."""
-    said: dict[str, Any] = {}
-    for parent in reversed([p for p in image.path.parents if p.is_relative_to(folder)]):
-        for path in sorted(parent.glob("*.json")):
-            name = BidsName.of(path)
-            if name is not None and name.suffix == image.suffix and name.entities.items() <= image.entities.items():
-                said |= _json_object(path)
-    return said
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    """Content of a sidecar; empty where it is damaged, since nothing in it is needed."""
-    try:
-        content = json.loads(read_text(path))
-    except (NnunetSpineError, ValueError, RecursionError):
-        return {}
-    return content if isinstance(content, dict) else {}
 
 
 def _participants(folder: Path) -> dict[str, dict[str, str]]:
@@ -189,15 +203,15 @@ def _tesla(value: Any) -> float | None:
     return float(found[1]) if found and 0 < float(found[1]) < 30 else None
 
 
-def _account(folder: Path, cases: Sequence[SourceCase]) -> dict[str, int]:
+def _account(seen: Walk, cases: Sequence[SourceCase]) -> dict[str, int]:
     used = {path for case in cases for path in (*case.image, case.reference)}
-    below = look_below(folder)
-    seen = below.files
-    volumes = sum(path.name.lower().endswith((".nii", ".nii.gz")) for path in seen)
+    volumes = sum(path.name.lower().endswith((".nii", ".nii.gz")) for path in seen.files)
+    missing = {"links and files that cannot be read": seen.absent_files} if seen.absent_files else {}
     counts = {
         "used": len(used),
         "other images and labels": volumes - len(used),
-        "no images": len(seen) - volumes,
-        "hidden": below.hidden,
+        "no images": len(seen.files) - volumes,
+        **missing,
+        "hidden": seen.hidden,
     }
     return {**counts, "total": sum(counts.values())}

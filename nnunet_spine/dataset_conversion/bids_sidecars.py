@@ -1,0 +1,105 @@
+"""Files that say something of others in a BIDS data set: JSON sidecars and label tables, with their inheritance."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from nnunet_spine.dataset_conversion.bids_names import BidsName
+from nnunet_spine.dataset_conversion.reference_selection import Structure
+from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.files import read_text
+
+LABEL_MAPS = ("LabelMap", "Labels", "labels", "LabelDictionary", "Levels")
+"""Keys of a sidecar under which values of a label map have names."""
+
+MOST_VALUE = 10**9
+
+
+def sidecar_of(folder: Path, name: BidsName) -> dict[str, Any]:
+    """What the JSON files that apply to a file say, the nearest one last (BIDS' inheritance principle)."""
+    said: dict[str, Any] = {}
+    for path in _applying(folder, name, ".json"):
+        said |= _json_object(path)
+    return said
+
+
+def named_values(folder: Path, name: BidsName, sidecar: Mapping[str, Any]) -> tuple[Structure, ...]:
+    """Values of a label map with their names, by the tables that apply to it, else by its sidecar; 0 is left out.
+
+    Source
+    ------
+    BIDS, Imaging data types, "Common image-derived labels": columns index, name and abbreviation.
+    """
+    tables = [_rows(path) for path in _applying(folder, name, ".tsv")]
+    found = next((table for table in reversed(tables) if table), None) or _label_map(sidecar)
+    return tuple(Structure(value, words) for value, words in sorted(found.items()) if value != 0)
+
+
+def _applying(folder: Path, name: BidsName, ending: str) -> Iterator[Path]:
+    """Files of an ending whose suffix is that of a file, and whose entities are among its own; the nearest one last."""
+    for parent in reversed([p for p in name.path.parents if p.is_relative_to(folder)]):
+        for path in sorted(parent.glob(f"*{ending}")):
+            other = BidsName.of(path)
+            if other is None or other.suffix != name.suffix or not set(other.bare) <= set(name.bare):
+                continue
+            if other.entities.items() <= name.entities.items():
+                yield path
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    """Content of a sidecar; empty if it is damaged, since nothing in it is needed."""
+    try:
+        content = json.loads(read_text(path))
+    except (NnunetSpineError, ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _rows(path: Path) -> dict[int, tuple[str, ...]]:
+    """Names by value of a label table; empty if it is none, or damaged."""
+    try:
+        lines = [line for line in read_text(path).splitlines() if line.strip()]
+    except NnunetSpineError:
+        return {}
+    header = [cell.strip().lower() for cell in lines[0].split("\t")] if lines else []
+    if "index" not in header or "name" not in header:
+        return {}
+    rows = [dict(zip(header, line.split("\t"), strict=False)) for line in lines[1:]]
+    return {
+        value: (row.get("name", "").strip(), row.get("abbreviation", "").strip())
+        for row in rows
+        if (value := _value(row.get("index", ""))) is not None
+    }
+
+
+def _value(text: Any) -> int | None:
+    """A label as a whole number; None if it is none."""
+    try:
+        number = float(text)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return int(number) if number.is_integer() and 0 <= number < MOST_VALUE else None
+
+
+def _label_map(sidecar: Mapping[str, Any]) -> dict[int, tuple[str, ...]]:
+    """Names by value of a sidecar, in whatever direction: {"1": "tumor"}, {"tumor": 1}, or a list by value."""
+    for key in LABEL_MAPS:
+        content = sidecar.get(key)
+        pairs = list(enumerate(content)) if isinstance(content, list) else []
+        pairs = list(content.items()) if isinstance(content, dict) else pairs
+        found: dict[int, tuple[str, ...]] = {
+            value: (name,) for left, right in pairs for value, name in _ordered(left, right)
+        }
+        if found:
+            return found
+    return {}
+
+
+def _ordered(left: Any, right: Any) -> Iterator[tuple[int, str]]:
+    """A pair as value and name, whichever comes first."""
+    value, name = (_value(left), right) if _value(left) is not None else (_value(right), left)
+    if value is not None and isinstance(name, str):
+        yield value, name
