@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nnunet_spine.dataset_conversion.case_proposals import Line
     from nnunet_spine.dataset_conversion.conversion import Conversion
     from nnunet_spine.dataset_conversion.problems import Problem
+    from nnunet_spine.dataset_conversion.reference_selection import Selection
 
 DEFAULT_DATASET = 58
 DEFAULT_NAME = "IntraduralSpineTumor"
@@ -45,21 +46,7 @@ def add_subparser(subparsers: Any) -> None:
     )
     add_root(parser)
     parser.add_argument("--mapping", type=path_of, metavar="FILE", help="where the private mapping goes")
-    parser.add_argument(
-        "--tumor-label",
-        action="append",
-        default=[],
-        metavar="TEXT",
-        help="tumor is what has this in its label, description or type (DICOM SEG, RTSTRUCT); may be repeated",
-    )
-    parser.add_argument(
-        "--segment",
-        action="append",
-        type=int,
-        default=[],
-        metavar="N",
-        help="tumor is the segment, region or mask value of this number; may be repeated",
-    )
+    add_tumor(parser)
     parser.add_argument(
         "--fraction",
         type=float,
@@ -79,12 +66,31 @@ def add_subparser(subparsers: Any) -> None:
     parser.set_defaults(run=run)
 
 
+def add_tumor(parser: argparse.ArgumentParser) -> None:
+    """Add the options on what is tumor in a reference."""
+    parser.add_argument(
+        "--tumor-label",
+        action="append",
+        default=[],
+        metavar="TEXT",
+        help="tumor is what has this in its label, description, type or name (DICOM SEG, RTSTRUCT, .seg.nrrd, BIDS); "
+        "may be repeated",
+    )
+    parser.add_argument(
+        "--segment",
+        action="append",
+        type=int,
+        default=[],
+        metavar="N",
+        help="tumor is the segment, region or mask value of this number; may be repeated",
+    )
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Convert and print what came of it, or what was found."""
     if arguments.dry_run or arguments.write_cases:
         return _look(arguments)
     from nnunet_spine.dataset_conversion.convert import convert
-    from nnunet_spine.dataset_conversion.reference_selection import Selection
     from nnunet_spine.nnunet.environment import allocated_cpus
     from nnunet_spine.reporting.conversion_page import conversion_page
 
@@ -101,7 +107,7 @@ def run(arguments: argparse.Namespace) -> int:
             folds=arguments.folds,
             seed=arguments.seed,
             mapping=arguments.mapping,
-            selection=Selection(tuple(arguments.tumor_label), tuple(arguments.segment), arguments.fraction),
+            selection=_selection(arguments),
             processes=allocated_cpus(),
             progress=progress,
             page=conversion_page,
@@ -113,6 +119,12 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if conversion.left_out and not arguments.allow_partial else 0
 
 
+def _selection(arguments: argparse.Namespace) -> Selection:
+    from nnunet_spine.dataset_conversion.reference_selection import Selection
+
+    return Selection(tuple(arguments.tumor_label), tuple(arguments.segment), arguments.fraction)
+
+
 def _look(arguments: argparse.Namespace) -> int:
     """Show what the source holds; the only file that this may write is the list of cases."""
     from nnunet_spine.dataset_conversion.case_proposals import preview, table_of, write_proposals
@@ -120,9 +132,10 @@ def _look(arguments: argparse.Namespace) -> int:
     from nnunet_spine.dataset_conversion.source_kinds import discover
     from nnunet_spine.nnunet.environment import allocated_cpus
 
+    selection = _selection(arguments)
     with progress_bar("look", visible=not arguments.json) as progress:
-        discovery = discover(arguments.source, processes=allocated_cpus(), progress=progress)
-    lines, problems = table_of(discovery), preview(discovery)
+        discovery = discover(arguments.source, selection=selection, processes=allocated_cpus(), progress=progress)
+    lines, problems = table_of(discovery), preview(discovery, selection)
     if arguments.write_cases and not arguments.dry_run:
         workspace = workspace_of(arguments)
         write_proposals(

@@ -6,7 +6,7 @@ import argparse
 from typing import Any
 
 from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
-from nnunet_spine.cli.convert import DEFAULT_DATASET, conversion_as_dict, print_conversion
+from nnunet_spine.cli.convert import DEFAULT_DATASET, add_tumor, conversion_as_dict, print_conversion
 from nnunet_spine.cli.options import add_json, add_root, path_of, workspace_of
 
 
@@ -37,6 +37,7 @@ def add_subparser(subparsers: Any) -> None:
         metavar="FILE.csv",
         help="columns case, patient: whose new cases are (default: of new patients)",
     )
+    add_tumor(parser)
     add_root(parser)
     parser.add_argument("--mapping", type=path_of, metavar="FILE", help="where the private mapping is")
     parser.add_argument("--allow-partial", action="store_true", help="exit 0 although masks were left out")
@@ -49,6 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.dataset_conversion.build import Run
     from nnunet_spine.dataset_conversion.corrections import import_corrections, request_for
     from nnunet_spine.dataset_conversion.raw_dataset import Target
+    from nnunet_spine.dataset_conversion.reference_selection import Selection
     from nnunet_spine.nnunet.environment import allocated_cpus
     from nnunet_spine.reporting.conversion_page import conversion_page
 
@@ -59,7 +61,14 @@ def run(arguments: argparse.Namespace) -> int:
     request = request_for(Target(number, name, workspace.raw, workspace.preprocessed), arguments.mapping)
     with progress_bar("import", visible=not arguments.json) as progress:
         how = Run(processes=allocated_cpus(), progress=progress, results=workspace.results, page=conversion_page)
-        conversion = import_corrections(arguments.masks, request, how, images=arguments.images, listed=arguments.cases)
+        conversion = import_corrections(
+            arguments.masks,
+            request,
+            how,
+            images=arguments.images,
+            listed=arguments.cases,
+            selection=Selection(tuple(arguments.tumor_label), tuple(arguments.segment)),
+        )
     if arguments.json:
         print_json(conversion_as_dict(conversion))
     else:

@@ -31,7 +31,7 @@ from nnunet_spine.dataset_conversion.known import Known
 from nnunet_spine.dataset_conversion.matching import Matches
 from nnunet_spine.dataset_conversion.problems import Problem, Severity, note
 from nnunet_spine.dataset_conversion.raw_dataset import write_dataset_files
-from nnunet_spine.dataset_conversion.sources import Details
+from nnunet_spine.dataset_conversion.sources import Details, with_tumor
 from nnunet_spine.dataset_conversion.told import (
     absence_notes,
     after_what_was_left_out,
@@ -189,15 +189,30 @@ def _fill(
     changes = _changes(run.command, known, [one.stored.case.case for one in added], replaced)
     stored = problems if run.command == STEP or not known else [*left_out_by_source(known), *without_errors(problems)]
     files = _account(found, problems) or (known.files if known else {})
-    choices = {**(known.choices if known else {}), **_choices(found, added)}
+    choices = {**_choices(found, added), **(_known_choices(found, known, matches, replaced) if known else {})}
     return _Content(cases, folding, tuple(stored), tuple(problems), tuple(changes), files, choices), added, replaced
 
 
 def _choices(found: FoundSource, added: Sequence[Added]) -> dict[str, tuple[str, str]]:
     """How sure the choice of each new case's image is, and why it was taken."""
-    told = {one.where: (one.confidence, one.reason) for one in found.discovery.proposals}
+    told = {one.where: (one.confidence, one.reasons) for one in found.discovery.proposals}
     cases = found.discovery.cases
     return {one.stored.case.case: told.get(cases[one.number].where, ("", "")) for one in added}
+
+
+def _known_choices(
+    found: FoundSource, known: Known, matches: Matches, replaced: Sequence[Mapping[str, Any]]
+) -> dict[str, tuple[str, str]]:
+    """Why the images of known cases were taken, with what says that replaced references are the tumor."""
+    proposals = {one.where: one for one in found.discovery.proposals}
+    fresh = {entry["case"] for entry in replaced}
+    choices = dict(known.choices)
+    for number, case in matches.corrected.items():
+        proposal = proposals.get(found.discovery.cases[number].where)
+        if case in fresh and proposal:
+            confidence, reason = known.choices.get(case, ("", ""))
+            choices[case] = (confidence, with_tumor(reason, proposal.tumor))
+    return choices
 
 
 def _account(found: FoundSource, problems: Sequence[Problem]) -> dict[str, int]:

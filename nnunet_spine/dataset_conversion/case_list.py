@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import stat
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,10 +17,11 @@ from nnunet_spine.dataset_conversion.dicom_discovery import series_details
 from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.dicom_grouping import group_files
 from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
-from nnunet_spine.dataset_conversion.problems import note
-from nnunet_spine.dataset_conversion.reference_selection import words_of
+from nnunet_spine.dataset_conversion.problems import Problem, note
+from nnunet_spine.dataset_conversion.reference_selection import Claim, words_of
 from nnunet_spine.dataset_conversion.series_parts import parts_of
 from nnunet_spine.dataset_conversion.source_files import look_below
+from nnunet_spine.dataset_conversion.source_walk import Absent, why_absent
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
@@ -26,6 +29,8 @@ from nnunet_spine.files import read_csv
 from nnunet_spine.images import SUFFIXES, is_volume_file
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.volume_headers import read_volume_header
+
+LISTED = Claim("the column reference")
 
 REQUIRED_COLUMNS = ("patient", "image", "reference")
 OPTIONAL_COLUMNS = ("compartment", "tumor_type", "split", "maker", "field_strength", "region", "series", "part", "use")
@@ -64,8 +69,10 @@ def read_case_list(path: Path, *, progress: Progress = silent) -> Discovery:
         progress(number - 1, len(rows), "")
     _check_repeated(cases)
     _check_split(cases)
-    notes = (note("cases.csv", f"{len(unused)} rows say use=no and were left out"),) if unused else ()
-    return Discovery(tuple(cases), notes, proposals=tuple(_proposal(case) for case in cases))
+    notes = [note("cases.csv", f"{len(unused)} rows say use=no and were left out")] if unused else []
+    return Discovery(
+        tuple(cases), (*notes, *_shared_references(cases)), proposals=tuple(_proposal(case) for case in cases)
+    )
 
 
 def _is_used(row: Mapping[str, str], where: str) -> bool:
@@ -102,6 +109,8 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Fol
     image, reference = folder / row["image"], folder / row["reference"]
     for path, kind in ((image, "image"), (reference, "reference")):
         _check_exists(path, f"cases.csv, {where}: the {kind}")
+    if image.resolve() == reference.resolve() and image.is_file():
+        raise BadInput(f"cases.csv, {where}: image and reference are one file. Name the mask as the reference.")
     reference = _reference_file(reference, where)
     header_details, uids = Details(), ("", "")
     frames: tuple[tuple[int, ...], ...] = ()
@@ -121,6 +130,7 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Fol
         Identity(row["patient"], *uids, row["image"], row["reference"]),
         _member(Split, row.get("split", "") or Split.TRAIN, f"cases.csv, {where}"),
         frames,
+        LISTED,
     )
 
 
@@ -159,7 +169,7 @@ def _tumor_type(text: str, where: str) -> str:
 
 def _tesla(text: str, where: str) -> float:
     try:
-        tesla = float(text)
+        tesla = float(text.replace(",", "."))
     except ValueError:
         tesla = -1.0
     if not 0.0 < tesla < 30.0:
@@ -233,12 +243,25 @@ def _check_is_dicom(path: Path, what: str) -> None:
 
 
 def _check_exists(path: Path, what: str) -> None:
+    """Refuse a path that leads to nothing that can be read, with the reason."""
     try:
-        there = path.exists()
-    except OSError:  # a name that is too long, or a loop of links
-        there = False
-    if not there:
-        raise BadInput(f"{what} does not exist. Paths are relative to the folder of cases.csv; correct the row.")
+        mode = path.stat().st_mode
+    except PermissionError as failure:
+        raise BadInput(f"{what} lies in a folder that cannot be read. Check its permissions.") from failure
+    except (OSError, ValueError) as failure:  # also a name that is too long
+        why = why_absent(path)
+        if why is not None:
+            raise BadInput(f"{what} is {why}. {why.remedy}.") from failure
+        raise BadInput(
+            f"{what} does not exist. Paths are relative to the folder of cases.csv; correct the row."
+        ) from failure
+    why = _closed_folder(path) if stat.S_ISDIR(mode) else why_absent(path)
+    if why is not None:
+        raise BadInput(f"{what} is {why}. {why.remedy}.")
+
+
+def _closed_folder(path: Path) -> Absent | None:
+    return None if os.access(path, os.R_OK | os.X_OK) else Absent.CLOSED_FOLDER
 
 
 def _check_volume(path: Path, what: str) -> None:
@@ -257,6 +280,23 @@ def _check_repeated(cases: Iterable[SourceCase]) -> None:
         if image in seen:
             raise BadInput(f"cases.csv, {case.where}: its image is also that of {seen[image]}. Keep one of the rows.")
         seen[image] = case.where
+
+
+def _shared_references(cases: Iterable[SourceCase]) -> Iterator[Problem]:
+    """Notes on references of two images of one patient; `BadInput` for those of two patients."""
+    seen: dict[Path, SourceCase] = {}
+    for case in cases:
+        first = seen.setdefault(case.reference.resolve(), case)
+        if first.patient_key != case.patient_key:
+            raise BadInput(
+                f"cases.csv, {case.where}: its reference is also that of {first.where}, which is of another patient. "
+                "Correct one of the rows."
+            )
+        if first is not case:
+            found = f"its reference is also that of {first.where}"
+            yield note(
+                case.where, found, "a mask that was drawn on this image", "Check that the two images are aligned"
+            )
 
 
 def _check_split(cases: Sequence[SourceCase]) -> None:

@@ -11,8 +11,10 @@ from nnunet_spine.dataset_conversion.image_checks import check_volume_geometry
 from nnunet_spine.dataset_conversion.patient_key import patient_key
 from nnunet_spine.dataset_conversion.private_mapping import check_place
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.slice_grid import check_headers
 from nnunet_spine.dataset_conversion.sources import Discovery, Proposal, SourceCase
+from nnunet_spine.dataset_conversion.tumor_evidence import check_tumor
 from nnunet_spine.errors import BadInput, NotWritable
 from nnunet_spine.files import PRIVATE_MODE, csv_text, write_bytes
 from nnunet_spine.images import is_volume_file
@@ -35,7 +37,7 @@ class Line:
     use
         "yes" or "no".
     confidence, reason
-        As in `Proposal`.
+        As in `Proposal`, with what says that the reference is the tumor.
     """
 
     where: str
@@ -52,16 +54,17 @@ def table_of(discovery: Discovery) -> list[Line]:
     for one in discovery.proposals:
         number = patients.setdefault(patient_key(one.identity.patient_id), len(patients) + 1)
         use = "yes" if one.usable else "no"
-        lines.append(Line(one.where, f"patient {number}", use, one.confidence or "-", one.reason))
+        lines.append(Line(one.where, f"patient {number}", use, one.confidence or "-", one.reasons))
     return lines
 
 
-def preview(discovery: Discovery) -> list[Problem]:
-    """Problems of the source and of its cases, as far as headers show them."""
+def preview(discovery: Discovery, selection: Selection = NO_SELECTION) -> list[Problem]:
+    """Problems of the source and of its cases, as far as headers show them; `selection` is what the user says."""
     problems = list(discovery.problems)
     for case in discovery.cases:
         try:
             problems += [note(case.where, text) for text in _check(case)]
+            check_tumor(case, selection)
         except Unusable as unusable:
             problems.append(unusable.at(case.where))
     return problems
@@ -123,7 +126,7 @@ def _row(one: Proposal, folder: Path) -> dict[str, object]:
         "part": one.part or "",
         "use": "yes" if one.usable else "no",
         "confidence": one.confidence,
-        "reason": one.reason,
+        "reason": one.reasons,
     }
 
 

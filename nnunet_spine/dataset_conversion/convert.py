@@ -82,7 +82,7 @@ def convert(
         settle(request)
         if processes > 1:
             prepare_processes(WORKER_IMPORTS)  # they get ready while the source is looked at
-        found = FoundSource.of(discover(source, processes=processes, progress=progress), selection)
+        found = FoundSource.of(discover(source, selection=selection, processes=processes, progress=progress), selection)
         if target.folder.exists():
             return renew(request, found, run)
         check_preprocessed(target)

@@ -19,9 +19,10 @@ from nnunet_spine.dataset_conversion.mask_place import check_mask_place
 from nnunet_spine.dataset_conversion.matching import Matches, match
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.raw_dataset import Target, case_paths
-from nnunet_spine.dataset_conversion.reference_selection import Selection
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Claim, Selection
 from nnunet_spine.dataset_conversion.references import read_reference
-from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, SourceCase
+from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
+from nnunet_spine.dataset_conversion.tumor_evidence import with_evidence
 from nnunet_spine.dataset_conversion.volume_reading import read_finite_volume
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
 from nnunet_spine.files import read_csv, read_json
@@ -35,11 +36,30 @@ SLICER_SUFFIX = ".seg"
 
 
 @dataclass(frozen=True)
-class _Sources:
-    """Masks that are sound, as pairs; those of known cases under their identifiers."""
+class _Place:
+    """What is the same for all masks.
 
-    cases: tuple[SourceCase, ...]
-    problems: tuple[Problem, ...]
+    Parameters
+    ----------
+    images
+        Folder of the images of new cases.
+    known
+        The data set.
+    selection
+        What the user says of the masks.
+    labels
+        What the data set's own references call the tumor.
+    """
+
+    images: Path
+    known: Known
+    selection: Selection
+    labels: tuple[str, ...]
+
+    @property
+    def claim(self) -> Claim:
+        """What is known of a mask that a person corrected."""
+        return Claim("the mask's name", labels=self.labels)
 
 
 def request_for(target: Target, mapping: Path | None) -> Request:
@@ -63,7 +83,13 @@ def request_for(target: Target, mapping: Path | None) -> Request:
 
 
 def import_corrections(
-    masks: Path, request: Request, run: Run, *, images: Path | None = None, listed: Path | None = None
+    masks: Path,
+    request: Request,
+    run: Run,
+    *,
+    images: Path | None = None,
+    listed: Path | None = None,
+    selection: Selection = NO_SELECTION,
 ) -> Conversion:
     """Take corrected masks into a data set.
 
@@ -81,6 +107,8 @@ def import_corrections(
     listed
         CSV with the columns case and patient, and any of the optional ones of a cases.csv, that says whose the new
         cases are. A new case that it does not list is a patient of its own.
+    selection
+        What is tumor in the masks; by default what is named so, or as the data set's own tumor is, or the only value.
 
     Raises
     ------
@@ -95,8 +123,8 @@ def import_corrections(
         settle(request)
         known = read_known(request)
         rows = _rows(listed) if listed else {}
-        sources = _sources(masks, images or known.folder / "imagesTs", rows, known)
-        found = FoundSource.of(Discovery(sources.cases, sources.problems))
+        place = _Place(images or known.folder / "imagesTs", known, selection, request.selection.labels)
+        found = FoundSource.of(_sources(masks, rows, place), selection)
         conversion = build(
             request,
             found,
@@ -116,39 +144,41 @@ def _rows(listed: Path) -> dict[str, dict[str, str]]:
         raise type(failure)(str(failure).replace(str(listed), "The list of new cases")) from failure
 
 
-def _sources(masks: Path, images: Path, rows: Mapping[str, Mapping[str, str]], known: Known) -> _Sources:
+def _sources(masks: Path, rows: Mapping[str, Mapping[str, str]], place: _Place) -> Discovery:
+    """Masks that are sound, as pairs; those of known cases under their identifiers."""
     by_name: dict[str, list[Path]] = defaultdict(list)
     for path in sorted(masks.iterdir()):
         if path.is_file() and is_volume_file(path) and not path.name.startswith("."):
             by_name[volume_stem(path).removesuffix(SLICER_SUFFIX)].append(path)
     if not by_name:
         raise BadInput(f"{masks} holds no mask ({', '.join(SUFFIXES)}). Give the folder of the corrected masks.")
-    cases, problems = [], []
+    known, cases, problems = place.known, [], []
     for number, (name, paths) in enumerate(by_name.items(), start=1):
         where = name if name in known.by_name else f"mask {number} by name"
         try:
-            cases.append(_source(name, where, paths, images, rows.get(name), known))
+            cases.append(_source(name, where, paths, rows.get(name), place))
         except Unusable as unusable:
             problems.append(unusable.at(where))
-    return _Sources(tuple(cases), (*problems, *_notes(cases, known)))
+    proposals = tuple(Proposal(case.where, case.identity, "corrected mask") for case in cases)
+    discovery = Discovery(tuple(cases), (*problems, *_notes(cases, known)), proposals=proposals)
+    return with_evidence(discovery, place.selection)
 
 
-def _source(
-    name: str, where: str, paths: Sequence[Path], images: Path, row: Mapping[str, str] | None, known: Known
-) -> SourceCase:
+def _source(name: str, where: str, paths: Sequence[Path], row: Mapping[str, str] | None, place: _Place) -> SourceCase:
     if len(paths) > 1:
         raise Unusable(f"{len(paths)} masks of this name", "one", "Keep the one that is right")
-    (mask,) = paths
+    (mask,), known = paths, place.known
     if name in known.by_name:
         split = known.by_name[name].split
         image = case_paths(known.folder, split, name)[0]
-        source = SourceCase(name, (image,), mask, Details(), Identity(), split)
+        source = SourceCase(name, (image,), mask, Details(), Identity(), split, claim=place.claim)
     else:
-        image = _image_of(name, images)
+        image = _image_of(name, place.images)
         details = with_columns(Details(), row, "The list of new cases") if row else Details()
-        source = SourceCase(where, (image,), mask, details, Identity((row or {}).get("patient", ""), image=image.name))
+        identity = Identity((row or {}).get("patient", ""), image=image.name)
+        source = SourceCase(where, (image,), mask, details, identity, claim=place.claim)
     grid = reorient(read_finite_volume(image, "image")).geometry
-    check_mask_place(read_reference(mask).mask, grid)
+    check_mask_place(read_reference(mask, None, place.selection, place.claim).mask, grid)
     return source
 
 

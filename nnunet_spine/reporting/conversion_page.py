@@ -44,7 +44,7 @@ def conversion_page(report: Mapping[str, Any]) -> str:
         fold_rows=_fold_rows(report),
         case_header=_CASE_HEADER,
         case_rows=[_case_row(case) for case in report["case_list"]],
-        choice_rows=[row for case in report["case_list"] if (row := _choice_row(case))[1]],
+        choice_rows=[row for case in report["case_list"] if any((row := _choice_row(case))[1:])],
         change_header=("When (UTC)", "Command", "Added", "References replaced"),
         change_rows=[_change_row(change) for change in report["changes"]],
         files=list(report.get("files", {}).items()),

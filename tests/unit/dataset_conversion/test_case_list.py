@@ -118,3 +118,40 @@ def test_a_list_without_rows_is_refused(volumes: Path) -> None:
 def test_an_absent_list_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NotFound):
         read_case_list(tmp_path / "cases.csv")
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_list_with_other_separators_and_decimal_commas_is_read(volumes: Path, separator: str, encoding: str) -> None:
+    rows = [HEADER, "p,i0.nii.gz,r0.nii.gz,,,,GE,1;5,lumbar", "q,i1.nii.gz,r1.nii.gz,,,,,3.0,"]
+    text = "\r\n".join(
+        row.replace(",", separator).replace(f"1{separator}5", "1,5").replace("1;5", "1,5") for row in rows
+    )
+    volumes.write_bytes(text.encode(encoding))
+    first, second = (case.details for case in read_case_list(volumes).cases)
+    assert (first.field_strength, first.maker, first.region) == (1.5, "GE", Region.LUMBAR)
+    assert second.field_strength == 3.0
+
+
+def test_a_separator_that_is_none_is_named(volumes: Path) -> None:
+    volumes.write_text(volumes.read_text().replace(",", "|"))
+    with pytest.raises(BadInput, match=r"^cases\.csv has no column .* which has no comma, semicolon or tab\. Give a"):
+        read_case_list(volumes)
+
+
+def test_image_and_reference_are_two_files(volumes: Path) -> None:
+    (volumes.parent / "same.nii.gz").symlink_to("i0.nii.gz")
+    with pytest.raises(BadInput, match="row 2: image and reference are one file"):
+        read_case_list(rewrite(volumes, "p,i0.nii.gz,same.nii.gz,,,,,,"))
+
+
+def test_a_reference_of_two_patients_is_refused(volumes: Path) -> None:
+    rewrite(volumes, "p,i0.nii.gz,r0.nii.gz,,,,,,", "q,i1.nii.gz,r0.nii.gz,,,,,,")
+    with pytest.raises(BadInput, match="row 3: its reference is also that of row 2, which is of another patient"):
+        read_case_list(volumes)
+
+
+def test_a_reference_of_two_images_of_a_patient_is_told(volumes: Path) -> None:
+    rewrite(volumes, "p,i0.nii.gz,r0.nii.gz,,,,,,", "P,i1.nii.gz,r0.nii.gz,,,,,,")
+    (problem,) = read_case_list(volumes).problems
+    assert (problem.where, problem.found) == ("row 3", "its reference is also that of row 2")
