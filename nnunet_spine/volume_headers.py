@@ -97,7 +97,7 @@ def read_volume_header(path: Path, *, layers: bool = False) -> VolumeHeader:
     """
     if not is_regular_file(path):  # a pipe would block
         raise BadInput(f"{path} is a folder, a pipe or a device. Give a volume file.")
-    start = _start_of(path)
+    start = start_of(path)
     if not (np.abs(_nifti_forms(start)) <= LARGEST_MM).all():
         raise BadInput(
             f"{path} has no grid: the places of its voxels are not finite, or none of a scanner. Export it again."
@@ -178,7 +178,7 @@ def _nifti_sform_lps(start: bytes) -> npt.NDArray[np.float64]:
     return affine_lps
 
 
-def _start_of(path: Path) -> bytes:
+def start_of(path: Path) -> bytes:
     """The first bytes of a file, unpacked where it is packed by gzip; none where that is damaged."""
     try:
         with path.open("rb") as stream:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from nnunet_spine.dataset_conversion.dicom_headers import number_of, text_of, value_of
+from nnunet_spine.dataset_conversion.dicom_headers import SEGMENTATION_STORAGE, number_of, text_of, value_of
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.tumor_words import Meaning, meaning_of, names
 from nnunet_spine.errors import BadInput
@@ -220,7 +220,9 @@ class Choice:
 
 def structures_of(header: Any) -> list[Structure]:
     """Segments of a DICOM SEG, without a label map's background (0), or regions of an RTSTRUCT, in the file's order."""
-    segments = [one for item in value_of(header, "SegmentSequence") or [] if (one := _segment(item)).number > 0]
+    segments = [_segment(item, place) for place, item in enumerate(value_of(header, "SegmentSequence") or [], start=1)]
+    if text_of(header, "SOPClassUID") == SEGMENTATION_STORAGE[1]:
+        segments = [one for one in segments if one.number > 0]
     observations = value_of(header, "RTROIObservationsSequence") or []
     return segments + [_region(item, observations) for item in value_of(header, "StructureSetROISequence") or []]
 
@@ -230,11 +232,13 @@ def words_of(header: Any) -> list[str]:
     return [word for structure in structures_of(header) for word in (*structure.words, *structure.types)]
 
 
-def _segment(item: Any) -> Structure:
+def _segment(item: Any, place: int) -> Structure:
+    """A segment, whose number is its place in the file where it has none."""
+    number = number_of(item, "SegmentNumber")
     types = value_of(item, "SegmentedPropertyTypeCodeSequence") or []
     categories = value_of(item, "SegmentedPropertyCategoryCodeSequence") or []
     return Structure(
-        int(number_of(item, "SegmentNumber") or 0),
+        place if number is None else int(number),
         (text_of(item, "SegmentLabel"), text_of(item, "SegmentDescription")),
         _codes(types),
         _meanings(types),

@@ -13,6 +13,7 @@ from pydicom.errors import InvalidDicomError
 
 from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
+from nnunet_spine.dataset_conversion.header_labels import LABELS_IN_HEADER, labels_of
 from nnunet_spine.dataset_conversion.mask_place import check_slices
 from nnunet_spine.dataset_conversion.mask_resampling import place
 from nnunet_spine.dataset_conversion.problems import Unusable
@@ -113,8 +114,11 @@ def _is_structure_set(path: Path) -> bool:
 
 def _named_values(path: Path, claim: Claim) -> tuple[Sequence[Structure], Parts]:
     """Values of a mask that its own header names, or a table beside it."""
-    segments = segments_of(path)
-    return (segments, SLICER_SEGMENTS) if segments else (claim.structures, LABEL_TABLE)
+    if segments := segments_of(path):
+        return segments, SLICER_SEGMENTS
+    if claim.structures:
+        return claim.structures, LABEL_TABLE
+    return labels_of(path), LABELS_IN_HEADER
 
 
 def _read_mask(path: Path, selection: Selection, claim: Claim) -> Reference:
