@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_spine.dataset_conversion.bids_names import IMAGE_SUFFIX, BidsName
-from nnunet_spine.dataset_conversion.bids_sidecars import named_values, sidecar_of
+from nnunet_spine.dataset_conversion.bids_sidecars import Sidecars
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Claim, Selection, Structure
 from nnunet_spine.dataset_conversion.tumor_words import Meaning, meaning_of, names
@@ -60,9 +60,9 @@ class Label:
         return any(one.is_named(labels) for one in self.structures)
 
 
-def labels_in(folder: Path, found: Iterable[BidsName]) -> list[Label]:
+def labels_in(folder: Path, found: Iterable[BidsName], sidecars: Sidecars) -> list[Label]:
     """Masks, label maps and maps of probabilities among the NIfTI files of a data set."""
-    return [_label(folder, name) for name in found if _is_label(name)]
+    return [_label(folder, name, sidecars) for name in found if _is_label(name)]
 
 
 def _is_probability(name: BidsName) -> bool:
@@ -76,9 +76,8 @@ def _is_label(name: BidsName) -> bool:
     return not is_image and meaning_of(list(name.words.values())) is not Meaning.NOTHING
 
 
-def _label(folder: Path, name: BidsName) -> Label:
-    sidecar = sidecar_of(folder, name)
-    structures = named_values(folder, name, sidecar)
+def _label(folder: Path, name: BidsName, sidecars: Sidecars) -> Label:
+    sidecar, structures = sidecars.of(name), sidecars.named_values(name)
     meaning, says = _content(folder, name, sidecar)
     if structures and meaning is not Meaning.OTHER:
         told = {one.meaning for one in structures}

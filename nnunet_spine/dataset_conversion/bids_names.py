@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 ENDINGS = (".nii.gz", ".nii", ".json", ".tsv")
@@ -78,14 +79,15 @@ class BidsName:
     def is_of(self, image: BidsName) -> bool:
         """Whether this label belongs to an image: it names no other value of an entity of the image's.
 
-        A label that names a space or the suffix of an image other than the image's own lies elsewhere.
+        A label that names a space or the suffix of an image other than the image's own lies elsewhere. One that names
+        the suffix has the image's whole name, as the Spinal Cord Toolbox writes it.
         """
         own = {key: value for key, value in self.entities.items() if key in _SOURCE_KEYS}
         space = self.entities.get("space", "orig")
         drawn_on = [part for part in self.bare if IMAGE_SUFFIX.fullmatch(part) or _TEMPLATE.search(part)]
         required = {key: image.entities.get(key) for key in ("sub", "ses")}
         return (
-            own.items() <= image.entities.items()
+            (own == image.entities if drawn_on else own.items() <= image.entities.items())
             and all(self.entities.get(key) == value for key, value in required.items())
             and space.lower() in (*_SPACES, image.suffix.lower())
             and all(part == image.suffix for part in drawn_on)
@@ -104,6 +106,20 @@ def images_in(folder: Path, paths: Iterable[Path]) -> list[BidsName]:
 def derived_in(folder: Path, paths: Iterable[Path]) -> list[BidsName]:
     """NIfTI files of the derivatives, in the order of the paths."""
     return [name for path in paths if _top(folder, path) == "derivatives" and (name := _nifti_name(path))]
+
+
+def in_only_sessions(names: Iterable[BidsName], sessions: Iterable[Sequence[BidsName]]) -> list[BidsName]:
+    """The names, those without a session in the only session of their subject's images."""
+    of_subject: dict[str, set[str]] = defaultdict(set)
+    for images in sessions:
+        of_subject[images[0].subject].add(images[0].entities.get("ses", ""))
+    return [_in_session(name, of_subject.get(name.subject, set())) for name in names]
+
+
+def _in_session(name: BidsName, sessions: set[str]) -> BidsName:
+    if len(sessions) != 1 or "ses" in name.entities or sessions == {""}:
+        return name
+    return replace(name, entities={**name.entities, "ses": next(iter(sessions))})
 
 
 def _top(folder: Path, path: Path) -> str:

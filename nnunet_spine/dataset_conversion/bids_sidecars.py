@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +19,53 @@ LABEL_MAPS = ("LabelMap", "Labels", "labels", "LabelDictionary", "Levels")
 MOST_VALUE = 10**9
 
 
-def sidecar_of(folder: Path, name: BidsName) -> dict[str, Any]:
-    """What the JSON files that apply to a file say, the nearest one last (BIDS' inheritance principle)."""
-    said: dict[str, Any] = {}
-    for path in _applying(folder, name, ".json"):
-        said |= _json_object(path)
-    return said
+class Sidecars:
+    """The JSON files and label tables of a data set, each read once."""
 
+    def __init__(self, folder: Path, files: Iterable[Path]) -> None:
+        self._folder = folder
+        self._by_parent: dict[Path, list[BidsName]] = defaultdict(list)
+        for path in sorted(files):
+            if path.suffix.lower() in (".json", ".tsv") and (name := BidsName.of(path)):
+                self._by_parent[path.parent].append(name)
+        self._objects: dict[Path, dict[str, Any]] = {}
+        self._tables: dict[Path, dict[int, tuple[str, ...]]] = {}
 
-def named_values(folder: Path, name: BidsName, sidecar: Mapping[str, Any]) -> tuple[Structure, ...]:
-    """Values of a label map with their names, by the tables that apply to it, else by its sidecar; 0 is left out.
+    def of(self, name: BidsName) -> dict[str, Any]:
+        """What the JSON files that apply to a file say, the nearest one last (BIDS' inheritance principle)."""
+        said: dict[str, Any] = {}
+        for path in self._applying(name, ".json"):
+            if path not in self._objects:
+                self._objects[path] = _json_object(path)
+            said |= self._objects[path]
+        return said
 
-    Source
-    ------
-    BIDS, Imaging data types, "Common image-derived labels": columns index, name and abbreviation.
-    """
-    tables = [_rows(path) for path in _applying(folder, name, ".tsv")]
-    found = next((table for table in reversed(tables) if table), None) or _label_map(sidecar)
-    return tuple(Structure(value, words) for value, words in sorted(found.items()) if value != 0)
+    def named_values(self, name: BidsName) -> tuple[Structure, ...]:
+        """Values of a label map with their names, by the nearest table that applies to it, else by its JSON; without 0.
 
+        Source
+        ------
+        BIDS, Imaging data types, "Common image-derived labels": columns index, name and abbreviation.
+        """
+        found: dict[int, tuple[str, ...]] = {}
+        for path in self._applying(name, ".tsv"):
+            if path not in self._tables:
+                self._tables[path] = _rows(path)
+            found = self._tables[path] or found
+        found = found or _label_map(self.of(name))
+        return tuple(Structure(value, words) for value, words in sorted(found.items()) if value != 0)
 
-def _applying(folder: Path, name: BidsName, ending: str) -> Iterator[Path]:
-    """Files of an ending whose suffix is that of a file, and whose entities are among its own; the nearest one last."""
-    for parent in reversed([p for p in name.path.parents if p.is_relative_to(folder)]):
-        for path in sorted(parent.glob(f"*{ending}")):
-            other = BidsName.of(path)
-            if other is None or other.suffix != name.suffix or not set(other.bare) <= set(name.bare):
-                continue
-            if other.entities.items() <= name.entities.items():
-                yield path
+    def _applying(self, name: BidsName, ending: str) -> Iterator[Path]:
+        """Files whose suffix is that of a file, and whose entities are among its own; the nearest one last."""
+        for parent in reversed([p for p in name.path.parents if p.is_relative_to(self._folder)]):
+            for other in self._by_parent.get(parent, ()):
+                if (
+                    other.path.suffix.lower() == ending
+                    and other.suffix == name.suffix
+                    and set(other.bare) <= set(name.bare)
+                    and other.entities.items() <= name.entities.items()
+                ):
+                    yield other.path
 
 
 def _json_object(path: Path) -> dict[str, Any]:

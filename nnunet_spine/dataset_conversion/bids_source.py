@@ -11,8 +11,8 @@ from typing import Any
 
 from nnunet_spine.cases import UNKNOWN
 from nnunet_spine.dataset_conversion.bids_labels import Label, candidates, label_of, labels_in
-from nnunet_spine.dataset_conversion.bids_names import BidsName, derived_in, images_in
-from nnunet_spine.dataset_conversion.bids_sidecars import sidecar_of
+from nnunet_spine.dataset_conversion.bids_names import BidsName, derived_in, images_in, in_only_sessions
+from nnunet_spine.dataset_conversion.bids_sidecars import Sidecars
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.source_walk import Absent, Walk, notes_on, walk
@@ -67,7 +67,9 @@ def discover_bids(folder: Path, *, selection: Selection = NO_SELECTION, progress
             "The BIDS data set holds no T1w image (sub-*/anat/*_T1w.nii.gz). Give one that does, or a cases.csv that "
             "lists images and references."
         )
-    source = _Source(folder, labels_in(folder, [*derived, *images]), _participants(folder), seen.absent, selection)
+    sidecars = Sidecars(folder, seen.files)
+    labels = labels_in(folder, in_only_sessions([*derived, *images], sessions), sidecars)
+    source = _Source(folder, labels, sidecars, _participants(folder), seen.absent, selection)
     found = []
     for number, session in enumerate(sessions, start=1):
         found.append(_look(f"session {number}", session, source))
@@ -89,6 +91,7 @@ class _Source:
 
     folder: Path
     labels: Sequence[Label]
+    sidecars: Sidecars
     people: Mapping[str, Mapping[str, str]]
     absent: Mapping[Path, Absent]
     selection: Selection
@@ -109,7 +112,7 @@ def _sessions(images: Sequence[BidsName]) -> list[list[BidsName]]:
 
 
 def _look(where: str, images: Sequence[BidsName], source: _Source) -> Found:
-    sidecars = {image: sidecar_of(source.folder, image) for image in images}
+    sidecars = {image: source.sidecars.of(image) for image in images}
     ranked = sorted(_labelled(images, source), key=lambda image: _rank(image, sidecars[image]))
     image, rivals = ranked[-1], [one for one in ranked[:-1] if _rank(one, sidecars[one])[0] > 0]
     contrast = _contrast(image, sidecars[image])

@@ -269,6 +269,32 @@ def test_a_mask_goes_with_the_image_that_it_was_drawn_on(data: Path, add: Any) -
     assert discover_bids(data).cases[0].image[0].name == "sub-01_T1w.nii.gz"
 
 
+def test_a_name_with_an_image_suffix_is_of_that_image(data: Path, add: Any) -> None:
+    add("labels/sub-01/anat/sub-01_T1w_label-lesion_seg.nii.gz")
+    assert discover_bids(data).cases[0].image[0].name == "sub-01_T1w.nii.gz"
+    (data / "sub-01" / "anat" / "sub-01_T1w.nii.gz").unlink()
+    assert found(data) == f"no label of a tumor{ELSEWHERE}"
+
+
+def test_a_label_without_session_is_of_the_only_one(data: Path, add: Any) -> None:
+    place = data / "sub-01" / "ses-pre" / "anat"
+    (data / "sub-01" / "anat").rename(data / "anat")
+    place.parent.mkdir()
+    (data / "anat").rename(place)
+    for path in place.iterdir():
+        path.rename(path.with_name(path.name.replace("sub-01_", "sub-01_ses-pre_")))
+    name = "tumor_masks/sub-01/anat/sub-01_space_T1_label-tumor.nii"  # ds001226
+    add(name)
+    add("tumor_masks/sub-01/anat/sub-01_space_MNI_label-tumor.nii")
+    assert found(data).startswith(f"{name}: all of the mask")
+    other = data / "sub-01" / "ses-post" / "anat" / "sub-01_ses-post_ce-gd_T1w.nii.gz"
+    other.parent.mkdir(parents=True)
+    (place / "sub-01_ses-pre_ce-gd_T1w.nii.gz").rename(other)
+    assert {one.reason for one in discover_bids(data).proposals} == {
+        "no label of a tumor, but 2 of another image, session or space of the subject"
+    }
+
+
 def test_a_changed_table_is_a_changed_reference(make: Any, data: Path, add: Any, tmp_path: Path) -> None:
     for subject in ("02", "03"):
         for path in sorted((data / "sub-01" / "anat").iterdir()):
