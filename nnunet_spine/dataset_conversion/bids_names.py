@@ -82,13 +82,13 @@ class BidsName:
         A label that names a space or the suffix of an image other than the image's own lies elsewhere. One that names
         the suffix has the image's whole name, as the Spinal Cord Toolbox writes it.
         """
+        if any(self.entities.get(key) != image.entities.get(key) for key in ("sub", "ses")):
+            return False
         own = {key: value for key, value in self.entities.items() if key in _SOURCE_KEYS}
         space = self.entities.get("space", "orig")
         drawn_on = [part for part in self.bare if IMAGE_SUFFIX.fullmatch(part) or _TEMPLATE.search(part)]
-        required = {key: image.entities.get(key) for key in ("sub", "ses")}
         return (
             (own == image.entities if drawn_on else own.items() <= image.entities.items())
-            and all(self.entities.get(key) == value for key, value in required.items())
             and space.lower() in (*_SPACES, image.suffix.lower())
             and all(part == image.suffix for part in drawn_on)
         )

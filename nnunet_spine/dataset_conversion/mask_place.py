@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.grids import Geometry, difference
@@ -66,12 +65,19 @@ def check_slices(mask: Volume, image: Geometry) -> None:
         If a marked voxel lies `BEYOND` slices or more before the first or behind the last slice.
     """
     axis = 2 - slice_axis(image.shape_zyx, image.spacing_zyx_mm)
-    along = _on_image(mask, image)[:, axis]
-    beyond = along[(along <= -BEYOND) | (along >= image.size_xyz[axis] - 1 + BEYOND)]
-    if len(beyond):
+    last = image.size_xyz[axis] - 1
+    to_index = (np.linalg.inv(image.affine_lps()) @ mask.geometry.affine_lps())[axis]
+    beyond, slices = 0, set[float]()
+    for z in np.flatnonzero(mask.array.any(axis=(1, 2))):  # a plane at a time: contours may fill a large, fine grid
+        y, x = np.nonzero(mask.array[z])
+        along = x * to_index[0] + y * to_index[1] + z * to_index[2] + to_index[3]
+        along = along[(along <= -BEYOND) | (along >= last + BEYOND)]
+        beyond += len(along)
+        slices.update(np.rint(along).tolist())
+    if beyond:
         raise Unusable(
-            f"the reference marks {len(beyond)} of its {len(along)} voxels on {len(np.unique(np.rint(beyond)))} slices "
-            f"that the image of {image.size_xyz[axis]} slices does not hold",
+            f"the reference marks {beyond} of its {int(mask.array.sum())} voxels on {len(slices)} slices that the "
+            f"image of {last + 1} slices does not hold",
             "an image with all slices that the reference was drawn on",
             "Export the whole series again, or check that the two belong together",
         )
@@ -79,15 +85,9 @@ def check_slices(mask: Volume, image: Geometry) -> None:
 
 def _outside(mask: Volume, image: Geometry) -> int:
     """Number of marked voxels whose centre is off the image, by half a voxel of the image and more."""
-    on_image = _on_image(mask, image)
-    size = np.asarray(image.size_xyz)
-    inside = (on_image >= -0.5 - 1e-3) & (on_image <= size - 0.5 + 1e-3)
-    return int(np.count_nonzero(~inside.all(axis=1)))
-
-
-def _on_image(mask: Volume, image: Geometry) -> npt.NDArray[np.float64]:
-    """Index of the marked voxels' centers on the image's grid, shape (voxels, 3), in the order x, y, z."""
     index = np.argwhere(mask.array)[:, ::-1].astype(np.float64)
     points = np.c_[index, np.ones(len(index))] @ mask.geometry.affine_lps().T
-    found: npt.NDArray[np.float64] = (points @ np.linalg.inv(image.affine_lps()).T)[:, :3]
-    return found
+    on_image = points @ np.linalg.inv(image.affine_lps()).T
+    size = np.asarray(image.size_xyz)
+    inside = (on_image[:, :3] >= -0.5 - 1e-3) & (on_image[:, :3] <= size - 0.5 + 1e-3)
+    return int(np.count_nonzero(~inside.all(axis=1)))

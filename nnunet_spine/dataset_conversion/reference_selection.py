@@ -135,11 +135,9 @@ class Structure:
         return Meaning.TUMOR if words in (Meaning.NOTHING, Meaning.TUMOR) else Meaning.BOTH
 
     @property
-    def witness(self) -> str:
-        """What says that it is a tumor, label or coded type; empty if nothing does."""
-        if self.meaning is not Meaning.TUMOR:
-            return ""
-        return "label" if meaning_of(self.words) is Meaning.TUMOR else "coded type"
+    def is_told_by_label(self) -> bool:
+        """Whether the label or description says tumor, not the coded type alone."""
+        return meaning_of(self.words) is Meaning.TUMOR
 
     def is_named(self, labels: Sequence[str]) -> bool:
         """Whether one of the labels names it."""
@@ -179,9 +177,6 @@ class Claim:
 
 
 NO_CLAIM = Claim()
-
-OWN_LABEL = "the --tumor-label of the data set"
-"""What says that a segment is the tumor, if it has the name by which the data set's own references were chosen."""
 
 
 @dataclass(frozen=True)
@@ -289,8 +284,9 @@ def choose(structures: Sequence[Structure], selection: Selection, parts: Parts, 
     """
     if (selection.labels and not claim.is_by_label) or selection.numbers:
         return _asked_for(structures, selection, parts)
-    chosen = [one for one in structures if one.meaning is Meaning.TUMOR or one.is_named(claim.labels)]
-    if chosen:
+    if own := [one for one in structures if one.is_named(claim.labels)]:
+        return Choice(tuple(own), f"{_which(own, structures, parts)}, by the --tumor-label of the data set")
+    if chosen := [one for one in structures if one.meaning is Meaning.TUMOR]:
         return Choice(tuple(chosen), f"{_which(chosen, structures, parts)}, by {_witness(chosen, parts)}")
     if len(structures) == 1 and claim.says and (structures[0].meaning is Meaning.NOTHING or claim.is_by_label):
         return Choice(tuple(structures), f"its only {parts.part}, by {claim.says}")
@@ -345,9 +341,9 @@ def _which(chosen: Sequence[Structure], structures: Sequence[Structure], parts: 
 
 
 def _witness(chosen: Sequence[Structure], parts: Parts) -> str:
-    told = {one.witness: None for one in chosen}
-    own = "its" if len(chosen) == 1 else "their"
-    return parts.told_by or " and ".join(f"{own} {witness}" if witness else OWN_LABEL for witness in told)
+    whose = "its" if len(chosen) == 1 else "their"
+    told = dict.fromkeys("label" if one.is_told_by_label else "coded type" for one in chosen)
+    return parts.told_by or " and ".join(f"{whose} {witness}" for witness in told)
 
 
 def _not_told(structures: Sequence[Structure], parts: Parts) -> Unusable:
@@ -358,7 +354,10 @@ def _not_told(structures: Sequence[Structure], parts: Parts) -> Unusable:
         (meaning,) = counts
         named = "which nothing names as a tumor" if meaning is Meaning.NOTHING else f"which is named as {meaning}"
     else:
-        listed = ", ".join(f"{n} named as {meaning}" for meaning, n in counts.items())
+        listed = ", ".join(
+            f"{n} whose name says neither" if meaning is Meaning.NOTHING else f"{n} named as {meaning}"
+            for meaning, n in counts.items()
+        )
         named = f"none of which is named as a tumor ({listed})" if structures else "so nothing in it is a tumor"
     return Unusable(
         f"{found}, {named}",

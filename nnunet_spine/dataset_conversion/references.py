@@ -229,8 +229,8 @@ def whole_numbers(labels: npt.NDArray[np.generic], most: int) -> npt.NDArray[np.
         raise Unusable(
             f"a reference with the values {_listed(values)}", "whole numbers from 0 on", "Export it again as a mask"
         )
-    whole: npt.NDArray[np.integer[Any]] = np.rint(labels).astype(np.int64)
-    return whole if np.issubdtype(labels.dtype, np.floating) else labels.astype(labels.dtype, copy=False)
+    whole: npt.NDArray[Any] = labels if np.issubdtype(labels.dtype, np.integer) else np.rint(labels).astype(np.int64)
+    return whole
 
 
 def _of_chosen(

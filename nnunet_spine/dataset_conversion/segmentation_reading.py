@@ -87,7 +87,7 @@ def read_segmentation(
         ) from failure
     except DECODING_ERRORS as failure:
         raise Unusable(
-            "the DICOM SEG is damaged: its attributes or its frames cannot be decoded",
+            "the DICOM SEG cannot be decoded: it is damaged, or in an encoding that pydicom does not read",
             "a segmentation that a viewer shows",
             "Export the segmentation again, or as NIfTI",
         ) from failure
@@ -210,10 +210,8 @@ def _slice_step(
 
 def _fit(gaps: npt.NDArray[np.float64], step: float) -> bool:
     """Whether gaps are whole multiples of a step."""
-    share = gaps / step
-    return bool(
-        (np.rint(share) >= 1).all() and (np.abs(share - np.rint(share)) <= ON_SLICE / 10 * np.rint(share)).all()
-    )
+    whole = np.rint(gaps / step)
+    return bool((whole >= 1).all() and (np.abs(gaps / step - whole) <= ON_SLICE / 10 * whole).all())
 
 
 def _image_step(across: npt.NDArray[np.float64], normal: npt.NDArray[np.float64], image: Geometry | None) -> float:

@@ -108,6 +108,13 @@ def test_an_anatomical_category_is_another_structure_where_nothing_else_is_said(
             [1],
             "1 of 2 segments (number 1), by the --tumor-label of the data set",
         ),
+        (
+            [CORD, TUMOR],
+            NO_SELECTION,
+            Claim("x", labels=("cord",)),
+            [2],
+            "1 of 2 segments (number 2), by the --tumor-label of the data set",
+        ),
     ],
 )
 def test_what_is_tumor_is_told(

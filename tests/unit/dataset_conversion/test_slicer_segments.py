@@ -151,7 +151,7 @@ def test_more_values_than_a_mask_has_are_fine_if_they_have_names(tmp_path: Path)
         ),
         (
             [*keys(0, "a", 1), *keys(1, "b", 2)],
-            "2 segments, none of which is named as a tumor .2 named as nothing known",
+            "2 segments, none of which is named as a tumor .2 whose name says neither",
         ),
         (keys(0, "Tumor", 1, layer=1), "a segment whose label value or layer is missing or not in the file"),
         ([*keys(0, "Tumor", None), *keys(1, "Cord", 2)], "a segment whose label value or layer is missing"),
