@@ -42,7 +42,8 @@ def segments_of(path: Path) -> list[Structure]:
         reader = read_volume_header(path, layers=True).reader
     except (BadInput, NotFound, RuntimeError) as failure:
         raise unusable_volume(failure, path, "reference") from failure
-    values = {key: _text(reader.GetMetaData(key)) for key in reader.GetMetaDataKeys()}
+    told = [key for key in reader.GetMetaDataKeys() if _KEY.fullmatch(key) or key in _REPRESENTATIONS]
+    values = {key: _text(reader.GetMetaData(key)) for key in told}
     if any("fractional" in values.get(key, "").lower() for key in _REPRESENTATIONS):
         raise Unusable(
             "a fractional label map of 3D Slicer",

@@ -58,4 +58,4 @@ def _reason(failure: Exception, path: Path) -> str:
     for start, instead in ((f"The header of {path} ", "has a header that "), (f"{path} ", "")):
         if sentence.startswith(start):
             return instead + sentence.removeprefix(start)
-    return "is not there" if isinstance(failure, NotFound) else "cannot be read"
+    return "is not there" if isinstance(failure, NotFound) else "cannot be read as a volume"

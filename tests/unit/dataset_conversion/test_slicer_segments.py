@@ -177,3 +177,8 @@ def test_a_label_asks_for_names(make: Any, tmp_path: Path) -> None:
     with pytest.raises(Unusable, match="a mask whose values have no names"):
         evidence(path, Selection(labels=("Tumor",)), LISTED)
     assert taken(path, Selection(("Tumor",), (1,))) == 4  # the value was given as well
+
+
+def test_other_keys_of_a_header_do_not_matter(tmp_path: Path) -> None:
+    lines = [*keys(0, "Tumor", 1), *keys(1, "Cord", 2), "Größe:=x", "Segment_Name:=Cord", "Segment0_Color:=1 0 0"]
+    assert taken(write(tmp_path / "m.seg.nrrd", two(1, 2), lines, encoding="latin-1")) == 4
