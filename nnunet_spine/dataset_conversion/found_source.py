@@ -52,4 +52,4 @@ def _digest(files: Sequence[Path], frames: Sequence[Sequence[int]] = (), *, told
     """SHA-256 of files, whatever their names and order, of the frames of each that are meant, and of what is told."""
     chosen = [f" {','.join(map(str, of_file))}" for of_file in frames] or [""] * len(files)
     parts = sorted(sha256(path) + of_file for path, of_file in zip(files, chosen, strict=True))
-    return hashlib.sha256("".join([*parts, told]).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256("".join([*parts, told]).encode()).hexdigest()

@@ -159,7 +159,7 @@ class Discovery:
     left_out
         Identities of what was left out, by `where`; private.
     ignored
-        Relative paths of files that are not DICOM; private.
+        Relative paths of files that are not DICOM, or that could not be looked at; private.
     files
         Number of files by what became of them; they add up to all files of the source. Empty for a list of cases.
     proposals

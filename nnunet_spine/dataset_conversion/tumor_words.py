@@ -8,6 +8,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from functools import lru_cache
 
+MOST_LETTERS = 500
+"""More of a text is not looked at; names and descriptions are shorter, and the search must end."""
+
 
 class Meaning(StrEnum):
     """What names say of a segment, a region or a mask."""
@@ -115,7 +118,7 @@ def meaning_of(texts: Sequence[str]) -> Meaning:
     texts
         Such as a segment's label, its description and the meaning of its type; empty ones say nothing.
     """
-    found = {_meaning(spelled(text)) for text in texts} - {Meaning.NOTHING}
+    found = {_meaning(spelled(text[:MOST_LETTERS])) for text in texts} - {Meaning.NOTHING}
     if not found:
         return Meaning.NOTHING
     return found.pop() if len(found) == 1 else Meaning.BOTH

@@ -58,6 +58,11 @@ def test_several_names_say_it_together() -> None:
     assert meaning_of([]) is Meaning.NOTHING
 
 
+def test_a_text_of_megabytes_is_not_searched_for_hours() -> None:
+    assert meaning_of(["vertebr" * 200_000]) is Meaning.OTHER
+    assert meaning_of(["tumor in the " * 100_000]) is Meaning.TUMOR
+
+
 def test_labels_are_whole_words() -> None:
     assert names(["Tumor_L2"], "tumor l2")
     assert names(["left Tumor, solid"], "tumor")
