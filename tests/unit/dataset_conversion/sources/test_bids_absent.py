@@ -16,6 +16,7 @@ import SimpleITK as sitk
 from nnunet_spine.cli.main import main
 from nnunet_spine.dataset_conversion.bids_source import discover_bids
 from nnunet_spine.dataset_conversion.problems import Severity
+from nnunet_spine.dataset_conversion.source_kinds import discover
 from nnunet_spine.dataset_conversion.source_walk import Absent, walk, why_absent
 from nnunet_spine.errors import BadInput
 
@@ -121,7 +122,7 @@ def test_a_folder_that_cannot_be_read_is_named(data: Path) -> None:
     try:
         if root:  # whom no permission stops
             os.seteuid(65534)
-        discovery = discover_bids(data)
+        discovery = discover(data)
     finally:
         if root:
             os.seteuid(0)
