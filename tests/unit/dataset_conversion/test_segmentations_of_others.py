@@ -143,7 +143,7 @@ def plan(make: Any) -> Any:
 
 @pytest.fixture
 def image(make: Any, tmp_path: Path, plan: Any) -> Volume:
-    return reorient(read_series(make.write_datasets(tmp_path / "series", make.datasets_of(plan))))
+    return reorient(read_series(make.write_datasets(tmp_path / "series", make.datasets_of(plan))).volume)
 
 
 def block(slices: Sequence[int], rows: tuple[int, int] = (2, 5), columns: tuple[int, int] = (1, 4)) -> np.ndarray:

@@ -95,7 +95,7 @@ def test_references_of_a_whole_series_on_a_part_of_it(
     else:
         contours = [make.outline(plan, k, (3, 6), (2, 5)) for k in (2, 3, 4)]
         path = make.write_structure_set(tmp_path / "s", datasets, {"tumor": contours})
-    image = reorient(read_series(make.write_datasets(tmp_path / "mr", datasets[kept])))
+    image = reorient(read_series(make.write_datasets(tmp_path / "mr", datasets[kept])).volume)
     reference = read_reference(path, image.geometry)
     if not missing:
         assert int(on_grid(reference, image.geometry).mask.array.sum()) == 48
