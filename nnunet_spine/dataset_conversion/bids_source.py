@@ -13,9 +13,10 @@ from nnunet_spine.cases import UNKNOWN
 from nnunet_spine.dataset_conversion.bids_labels import Label, candidates, label_of, labels_in
 from nnunet_spine.dataset_conversion.bids_names import BidsName, derived_in, images_in, in_only_sessions
 from nnunet_spine.dataset_conversion.bids_sidecars import Sidecars
+from nnunet_spine.dataset_conversion.file_account import ABSENT
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note
 from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
-from nnunet_spine.dataset_conversion.source_walk import Absent, Walk, notes_on, walk
+from nnunet_spine.dataset_conversion.source_files import Absent, SourceFiles, look_below
 from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
@@ -58,7 +59,7 @@ def discover_bids(folder: Path, *, selection: Selection = NO_SELECTION, progress
     BadInput
         If it holds no T1w image.
     """
-    seen = walk(folder)
+    seen = look_below(folder)
     paths = sorted([*seen.files, *seen.absent])
     images, derived = images_in(folder, paths), derived_in(folder, paths)
     sessions = _sessions(images)
@@ -77,7 +78,7 @@ def discover_bids(folder: Path, *, selection: Selection = NO_SELECTION, progress
     cases = tuple(one.case for one in found if one.case)
     return Discovery(
         cases,
-        (*notes_on(seen.absent), *(problem for one in found for problem in one.problems)),
+        (*seen.warnings(), *(problem for one in found for problem in one.problems)),
         {one.proposal.where: one.proposal.identity for one in found if not one.case},
         tuple(path.relative_to(folder).as_posix() for path in sorted(seen.absent)),
         _account(seen, cases),
@@ -206,10 +207,10 @@ def _tesla(value: Any) -> float | None:
     return float(found[1]) if found and 0 < float(found[1]) < 30 else None
 
 
-def _account(seen: Walk, cases: Sequence[SourceCase]) -> dict[str, int]:
+def _account(seen: SourceFiles, cases: Sequence[SourceCase]) -> dict[str, int]:
     used = {path for case in cases for path in (*case.image, case.reference)}
     volumes = sum(path.name.lower().endswith((".nii", ".nii.gz")) for path in seen.files)
-    missing = {"links and files that cannot be read": seen.absent_files} if seen.absent_files else {}
+    missing = {ABSENT: seen.absent_files} if seen.absent_files else {}
     counts = {
         "used": len(used),
         "other images and labels": volumes - len(used),

@@ -20,8 +20,7 @@ from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
 from nnunet_spine.dataset_conversion.problems import Problem, note
 from nnunet_spine.dataset_conversion.reference_selection import Claim, words_of
 from nnunet_spine.dataset_conversion.series_parts import parts_of
-from nnunet_spine.dataset_conversion.source_files import look_below
-from nnunet_spine.dataset_conversion.source_walk import Absent, why_absent
+from nnunet_spine.dataset_conversion.source_files import Absent, look_below, why_absent
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError

@@ -56,6 +56,7 @@ def discover_export(folder: Path, *, processes: int = 1, progress: Progress = si
         _look(f"study {number}", folder, series, references) for number, series in enumerate(of_interest, start=1)
     ]
     cases = tuple(one.case for one in looked if one.case)
+    absent = sorted(path.relative_to(folder).as_posix() for path in export.below.absent)
     return Discovery(
         cases,
         (
@@ -63,7 +64,7 @@ def discover_export(folder: Path, *, processes: int = 1, progress: Progress = si
             *(problem for one in looked for problem in one.problems),
         ),
         {one.proposal.where: one.proposal.identity for one in looked if not one.case},
-        (*export.not_dicom, *export.damaged, *(path.relative_to(folder).as_posix() for path in export.below.unseen)),
+        (*export.not_dicom, *export.damaged, *absent),
         account(export, cases),
         tuple(one.proposal for one in looked),
     )

@@ -11,7 +11,7 @@ from nnunet_spine.dataset_conversion.sources import SourceCase
 USED, LEFT_OUT, OTHER_SERIES, OTHER_MODALITY = "used", "of a case left out", "other MR series", "other modality"
 REFERENCES, COPIES, DIRECTORIES = "other references", "copies", "DICOMDIR"
 UNREADABLE, NOT_DICOM, HIDDEN, TOTAL = "unreadable", "not DICOM", "hidden", "total"
-LINKS, SPECIAL = "links to no file", "pipes and devices"
+ABSENT = "links and files that cannot be read"
 
 
 def account(export: Export, cases: Iterable[SourceCase]) -> dict[str, int]:
@@ -36,8 +36,8 @@ def account(export: Export, cases: Iterable[SourceCase]) -> dict[str, int]:
     counts[COPIES], counts[DIRECTORIES] = len(export.copies), export.directories
     counts[UNREADABLE], counts[NOT_DICOM] = len(export.damaged), len(export.not_dicom)
     counts[HIDDEN] = export.below.hidden
-    unseen = {LINKS: len(export.below.links), SPECIAL: len(export.below.special)}
-    counts |= {kind: count for kind, count in unseen.items() if count}
+    if absent := export.below.absent_files:
+        counts[ABSENT] = absent
     return {**counts, TOTAL: sum(counts.values())}
 
 

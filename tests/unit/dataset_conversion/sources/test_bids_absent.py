@@ -16,8 +16,8 @@ import SimpleITK as sitk
 from nnunet_spine.cli.main import main
 from nnunet_spine.dataset_conversion.bids_source import discover_bids
 from nnunet_spine.dataset_conversion.problems import Severity
+from nnunet_spine.dataset_conversion.source_files import Absent, look_below, why_absent
 from nnunet_spine.dataset_conversion.source_kinds import discover
-from nnunet_spine.dataset_conversion.source_walk import Absent, walk, why_absent
 from nnunet_spine.errors import BadInput
 
 ANNEX = "../../.git/annex/objects/Q1/q2/MD5E-s1--0.nii.gz/MD5E-s1--0.nii.gz"
@@ -75,7 +75,7 @@ def test_images_and_labels_that_were_not_fetched_are_named(data: Path) -> None:
         "session 3": f"the T1w image {UNFETCHED}",
         "session 4": f"the label of the tumor {UNFETCHED}",
     }
-    assert [problem.severity for problem in discovery.problems] == [Severity.NOTE, Severity.ERROR, Severity.ERROR]
+    assert [problem.severity for problem in discovery.problems] == [Severity.WARNING, Severity.ERROR, Severity.ERROR]
     assert discovery.problems[1].remedy == "Fetch it with `git annex get` or `datalad get`"
     assert set(discovery.ignored) == {path.relative_to(data).as_posix() for path in (image(data, 3), mask(data, 4))}
     assert discovery.files["links and files that cannot be read"] == 2
@@ -133,13 +133,13 @@ def test_a_folder_that_cannot_be_read_is_named(data: Path) -> None:
     assert discovery.ignored == ("sub-03",)
 
 
-def test_links_to_folders_are_followed_right_below_the_data_set_alone(data: Path) -> None:
+def test_links_to_folders_are_followed_once(data: Path) -> None:
     (data / "sub-01").rename(data / "elsewhere")
     (data / "sub-01").symlink_to("elsewhere")
     (data / "derivatives" / "more").symlink_to(data / "derivatives" / "labels")
     discovery = discover_bids(data)
     assert len(discovery.cases) == 4
-    assert [problem.found for problem in discovery.problems] == ["1 links to folders were not followed"]
+    assert discovery.problems == ()
 
 
 def test_nothing_but_links_is_refused_with_the_reason(
@@ -161,7 +161,7 @@ def test_a_walk_tells_what_it_could_not_look_at(tmp_path: Path) -> None:
     (tmp_path / "a" / "file").write_text("x")
     (tmp_path / "a" / "loop").symlink_to("loop")
     (tmp_path / "a" / "annexed").symlink_to(ANNEX)
-    found = walk(tmp_path)
+    found = look_below(tmp_path)
     assert [path.name for path in found.files] == ["file"]
     assert {path.name: why for path, why in found.absent.items()} == {
         "loop": Absent.DANGLING,
