@@ -14,7 +14,7 @@ from nnunet_spine.dataset_conversion.file_account import account
 from nnunet_spine.dataset_conversion.patient_key import patient_key
 from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note, warning
 from nnunet_spine.dataset_conversion.reference_matching import references_by_series
-from nnunet_spine.dataset_conversion.reference_selection import words_of
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection, words_of
 from nnunet_spine.dataset_conversion.sources import CORRECT, Details, Discovery, Found, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.study_choice import Chosen, StudyView, choose, propose
 from nnunet_spine.dataset_conversion.vocabulary import compartment_of, maker_of, region_of, tumor_type_of
@@ -22,7 +22,9 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.progress import Progress, silent
 
 
-def discover_export(folder: Path, *, processes: int = 1, progress: Progress = silent) -> Discovery:
+def discover_export(
+    folder: Path, *, selection: Selection = NO_SELECTION, processes: int = 1, progress: Progress = silent
+) -> Discovery:
     """Find the pairs of a DICOM export, nested in any way.
 
     Studies are numbered by the path of their first file; the private mapping tells which study a number is.
@@ -31,6 +33,8 @@ def discover_export(folder: Path, *, processes: int = 1, progress: Progress = si
     ----------
     folder
         Root of the export.
+    selection
+        What is tumor in the references.
     processes
         That read headers, this one included.
     progress
@@ -53,7 +57,8 @@ def discover_export(folder: Path, *, processes: int = 1, progress: Progress = si
     studies = _studies(export.series, references)
     of_interest = [study for study in studies if _may_hold_a_pair(study)]
     looked = [
-        _look(f"study {number}", folder, series, references) for number, series in enumerate(of_interest, start=1)
+        _look(f"study {number}", folder, StudyView.of(series, references, selection), series[0])
+        for number, series in enumerate(of_interest, start=1)
     ]
     cases = tuple(one.case for one in looked if one.case)
     absent = sorted(path.relative_to(folder).as_posix() for path in export.below.absent)
@@ -75,14 +80,13 @@ def _may_hold_a_pair(study: Sequence[Series]) -> bool:
     return any(one.is_mr for one in study) or all(one.is_reference for one in study)
 
 
-def _look(where: str, folder: Path, study: Sequence[Series], references: Mapping[Hashable, Sequence[Path]]) -> Found:
-    view = StudyView.of(study, references)
+def _look(where: str, folder: Path, view: StudyView, first: Series) -> Found:
     try:
         chosen = choose(view)
     except Unusable as unusable:
         likeliest = propose(view)
         if likeliest is None:
-            proposal = Proposal(where, _identity(folder, study[0], None), unusable.found, usable=False)
+            proposal = Proposal(where, _identity(folder, first, None), unusable.found, usable=False)
         else:
             details = series_details(likeliest.series.header, ())
             proposal = _proposal(where, folder, likeliest, details=details, obstacle=unusable.found)

@@ -38,7 +38,8 @@ def discover(
     if source.is_dir():
         if is_bids(source):
             return with_evidence(discover_bids(source, selection=selection, progress=progress), selection)
-        return with_evidence(discover_export(source, processes=processes, progress=progress), selection)
+        export = discover_export(source, selection=selection, processes=processes, progress=progress)
+        return with_evidence(export, selection)
     if source.suffix.lower() == ".csv" and source.is_file():
         return with_evidence(read_case_list(source, progress=progress), selection)
     if source.exists():

@@ -10,8 +10,10 @@ from nnunet_spine.dataset_conversion.contrast_timing import SAME_TIME_SECONDS, a
 from nnunet_spine.dataset_conversion.dicom_headers import Series, number_of, text_of
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_matching import named_instances, slices_not_there
+from nnunet_spine.dataset_conversion.reference_selection import NO_SELECTION, Selection
 from nnunet_spine.dataset_conversion.series_choice import Confidence, Judgement, best, judge
 from nnunet_spine.dataset_conversion.series_parts import parts_of
+from nnunet_spine.dataset_conversion.tumor_evidence import of_tumors, once
 
 WANTED = "one sagittal T1 series after contrast with a DICOM SEG or RTSTRUCT that references it"
 
@@ -54,24 +56,43 @@ class Chosen:
 
 @dataclass(frozen=True)
 class StudyView:
-    """The MR series of a study, taken apart and judged, and the reference files of each."""
+    """The MR series of a study, taken apart and judged, with what was drawn on each and which of that is of tumors."""
 
     judgements: tuple[Judgement, ...]
+    drawn: tuple[tuple[Path, ...], ...]
     references: tuple[tuple[Path, ...], ...]
     others: tuple[str, ...] = ()
     whole: Mapping[Hashable, Series] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, study: Sequence[Series], references: Mapping[Hashable, Sequence[Path]]) -> StudyView:
-        """View of all series of a study; `references` are files by the key of the series that they reference."""
+    def of(
+        cls,
+        study: Sequence[Series],
+        references: Mapping[Hashable, Sequence[Path]],
+        selection: Selection = NO_SELECTION,
+    ) -> StudyView:
+        """View of all series of a study.
+
+        Parameters
+        ----------
+        study
+            Its series.
+        references
+            Files by the key of the series that they reference.
+        selection
+            What is tumor in them.
+        """
         parts = [part for series in study if series.is_mr for part in parts_of(series)]
         judged = with_timing([judge(part) for part in parts])
         asked = {path for part in parts if part.part for path in references.get(part.key, ())}
         cited = {path: named_instances(path) for path in asked}
         others = {_modality(series) for series in study if not series.is_mr}
+        drawn = [_of_part(one.series, references.get(one.series.key, ()), cited) for one in judged]
+        meant = set(of_tumors(sorted({path for paths in drawn for path in paths}), selection))
         return cls(
             tuple(judged),
-            tuple(tuple(_of_part(one.series, references.get(one.series.key, ()), cited)) for one in judged),
+            tuple(tuple(paths) for paths in drawn),
+            tuple(tuple(once([path for path in paths if path in meant])) for paths in drawn),
             tuple(sorted(others)),
             {series.key: series for series in study},
         )
@@ -114,7 +135,7 @@ def propose(view: StudyView) -> Chosen | None:
     else:
         return None
     references = view.references_of(taken)
-    notes = (*_rival_notes(taken, likeliest, rivals), *_part_notes(taken, view))
+    notes = (*_rival_notes(taken, likeliest, rivals), *_part_notes(taken, view), *_reference_notes(taken, view))
     files = tuple(path for one in view.judgements if one.series.key == taken.series.key for path in one.series.files)
     return Chosen(taken, references[0] if references else None, confidence, notes, tuple(dict.fromkeys(files)))
 
@@ -193,6 +214,14 @@ def _part_notes(taken: Judgement, view: StudyView) -> list[str]:
     slices = len(taken.series.slices)
     told_apart = f"{len(parts)} volumes, told apart by {taken.series.told_apart_by}"
     return [f"series {taken.series.number} holds {told_apart}; part {taken.series.part} of {slices} slices was taken"]
+
+
+def _reference_notes(taken: Judgement, view: StudyView) -> list[str]:
+    drawn, kept = len(view.drawn[view.judgements.index(taken)]), len(view.references_of(taken))
+    if kept == drawn or kept != 1:
+        return []
+    why = "the one of a tumor was taken, of equal ones the first"
+    return [f"{drawn} references were drawn on {taken.series.name}: {why}"]
 
 
 def _no_series(view: StudyView) -> Unusable:

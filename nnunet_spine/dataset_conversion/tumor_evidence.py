@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
+from nnunet_spine.dataset_conversion.instance_copies import is_copy
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import Selection
 from nnunet_spine.dataset_conversion.references import evidence
@@ -39,3 +42,34 @@ def check_tumor(case: SourceCase, selection: Selection) -> str:
         If nothing says so, or what the user asks for is not in the reference.
     """
     return evidence(case.reference, selection, case.claim)
+
+
+def of_tumors(references: Sequence[Path], selection: Selection) -> list[Path]:
+    """Those references of a study that say that they are of a tumor; all of them if none does.
+
+    Parameters
+    ----------
+    references
+        Files of DICOM.
+    selection
+        What is tumor in them.
+    """
+    if len(references) < 2:
+        return list(references)
+    return [path for path in references if _says_tumor(path, selection)] or list(references)
+
+
+def once(references: Sequence[Path]) -> list[Path]:
+    """The first of references of one image that have the same content, as an archive that stores them again writes."""
+    kept: list[Path] = []
+    for path in references:
+        if not any(is_copy(earlier, path) for earlier in kept):
+            kept.append(path)
+    return kept
+
+
+def _says_tumor(path: Path, selection: Selection) -> bool:
+    try:
+        return bool(evidence(path, selection))
+    except Unusable:
+        return False

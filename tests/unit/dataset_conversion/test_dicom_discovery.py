@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from pydicom.fileset import FileSet
 
@@ -86,8 +87,8 @@ def test_of_two_equal_pairs_the_later_is_taken_and_the_other_named(
 def test_two_references_of_one_series_are_ambiguous(make: Any, tmp_path: Path) -> None:
     datasets = make.datasets_of(make.Plan(make.asymmetric()))
     make.write_datasets(tmp_path / "images", datasets)
-    for reader in "ab":
-        make.write_segmentation(tmp_path / reader, datasets, make.blob())
+    for reader, shift in (("a", 0), ("b", 1)):
+        make.write_segmentation(tmp_path / reader, datasets, np.roll(make.blob(), shift, axis=0))
     (error,) = errors_of(discover_export(tmp_path))
     assert "2 DICOM SEG or RTSTRUCT files reference series 5" in error
 

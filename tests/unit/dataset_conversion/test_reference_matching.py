@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pydicom
 import pytest
 
@@ -82,3 +83,43 @@ def test_an_rtstruct_in_another_frame_of_reference_is_not_taken(make: Any, tmp_p
     contours = [make.outline(plan, 1, (2, 4), (1, 2))]
     make.write_structure_set(tmp_path / "rt" / "IM1", t1, {"tumor": contours}, refer_by="frame")
     assert discover_export(tmp_path).cases == ()
+
+
+def another(path: Path, target: Path, label: str) -> Path:
+    """A copy of a segmentation under another instance UID, with a label."""
+    dataset = pydicom.dcmread(path)
+    dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = pydicom.uid.generate_uid()
+    if label:
+        dataset.SegmentSequence[0].SegmentLabel = label
+        dataset.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeValue = "2748008"
+        dataset.SegmentSequence[0].SegmentedPropertyTypeCodeSequence[0].CodeMeaning = "Spinal cord"
+    dataset.save_as(target)
+    return target
+
+
+def test_a_segmentation_of_the_cord_is_no_rival(make: Any, tmp_path: Path) -> None:
+    _, _, t1 = write_two_series(make, tmp_path)
+    path = make.write_segmentation(tmp_path / "seg" / "IM5", t1, make.blob())
+    another(path, tmp_path / "seg" / "IM1", "Spinal cord")
+    discovery = discover_export(tmp_path)
+    (case,) = discovery.cases
+    assert case.reference == path
+    (note,) = discovery.problems
+    assert "2 references were drawn on" in note.found
+    assert "the one of a tumor was taken" in note.found
+
+
+def test_a_segmentation_that_was_stored_twice_is_used_once(make: Any, tmp_path: Path) -> None:
+    _, _, t1 = write_two_series(make, tmp_path)
+    path = make.write_segmentation(tmp_path / "seg" / "IM1", t1, make.blob())
+    another(path, tmp_path / "seg" / "IM2", "")
+    (case,) = discover_export(tmp_path).cases
+    assert case.reference == path
+
+
+def test_two_different_segmentations_of_tumors_are_asked_for(make: Any, tmp_path: Path) -> None:
+    _, _, t1 = write_two_series(make, tmp_path)
+    make.write_segmentation(tmp_path / "seg" / "IM1", t1, make.blob())
+    make.write_segmentation(tmp_path / "seg" / "IM2", t1, np.roll(make.blob(), 1, axis=0))
+    (error,) = discover_export(tmp_path).problems
+    assert "2 DICOM SEG or RTSTRUCT files reference" in error.found
