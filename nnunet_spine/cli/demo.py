@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _checkpoints(study: StudySettings) -> dict[str, int]:
     """When the final checkpoint of each trained fold was written, by model and fold."""
-    from nnunet_spine.nnunet.prediction import CHECKPOINT
+    from nnunet_spine.nnunet.model_folder import CHECKPOINT
 
     return {
         f"{model.label} fold {path.parent.name.removeprefix('fold_')}": path.stat().st_mtime_ns

@@ -20,6 +20,12 @@ TENSORBOARD_VARIABLE = "NNUNET_SPINE_TENSORBOARD"
 CASES_VARIABLE = "NNUNET_SPINE_CASES_MIB"
 """Memory for the cases of a training, training and test cases together."""
 
+TRUST_VARIABLE = "NNUNET_SPINE_TRUST_MODEL"
+"""1: models may hold more than data, which runs whatever their makers put into them."""
+
+TRUST_OPTION = "--trust-model"
+"""The option that stands for `TRUST_VARIABLE`."""
+
 CGROUP_QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Where a container's CPU quota stands (cgroup v2)."""
 
@@ -150,6 +156,11 @@ def positive_variable(name: str, default: int) -> int:
     if value < 1:
         raise BadInput(f"The variable {name} is {value}; expected at least 1.")
     return value
+
+
+def is_trusted() -> bool:
+    """Whether the user lets models hold more than data."""
+    return whole_variable(TRUST_VARIABLE, 0) > 0
 
 
 def plans_option(plans_name: str) -> str:
