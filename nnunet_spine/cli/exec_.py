@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nnunet_spine.cli.options import add_root, workspace_of
+from nnunet_spine.cli.options import add_root, add_trust, trusting, workspace_of
 
 
 def add_subparser(subparsers: Any) -> None:
@@ -17,6 +17,7 @@ def add_subparser(subparsers: Any) -> None:
         "(SpinePreprocessor) registered. Example: nnunet-spine exec nnUNetv2_plan_experiment -d 58 -pl SpinePlanner",
     )
     add_root(parser)
+    add_trust(parser)
     parser.add_argument("nnunet_command", metavar="COMMAND", help="such as nnUNetv2_train")
     parser.add_argument("nnunet_arguments", nargs=argparse.REMAINDER, metavar="...", help="its own arguments")
     parser.set_defaults(run=run)
@@ -26,4 +27,5 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the command; its exit code is ours."""
     from nnunet_spine.nnunet.commands import run_command
 
-    return run_command(arguments.nnunet_command, arguments.nnunet_arguments, workspace_of(arguments))
+    with trusting(arguments):
+        return run_command(arguments.nnunet_command, arguments.nnunet_arguments, workspace_of(arguments))

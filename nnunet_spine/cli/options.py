@@ -5,9 +5,20 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from nnunet_spine.nnunet.environment import CONFIGURATION, DEFAULT_TRAINER, PLANS_NAME, Workspace
+from nnunet_spine.environment_variables import variables_set
+from nnunet_spine.nnunet.environment import (
+    CONFIGURATION,
+    DEFAULT_TRAINER,
+    PLANS_NAME,
+    TRUST_OPTION,
+    TRUST_VARIABLE,
+    Workspace,
+)
+from nnunet_spine.nnunet.model_folder import ALL, FoldName
 from nnunet_spine.nnunet.runtime import DEVICES
 
 
@@ -65,6 +76,31 @@ def add_device(parser: argparse.ArgumentParser) -> None:
         choices=DEVICES,
         help="auto (default) takes a GPU where there is one",
     )
+
+
+def fold_of(text: str) -> FoldName:
+    """Fold of an argument: a number, or `all`; `argparse.ArgumentTypeError` otherwise."""
+    if text == ALL:
+        return ALL
+    if not (text.isascii() and text.removeprefix("-").isdecimal() and len(text) < 10):
+        raise argparse.ArgumentTypeError(f"found {text[:40]!a}; expected the number of a fold, from 0, or {ALL}")
+    return int(text)
+
+
+def add_trust(parser: argparse.ArgumentParser) -> None:
+    """`--trust-model`: whether a model may run code."""
+    parser.add_argument(
+        TRUST_OPTION,
+        action="store_true",
+        help="read checkpoints that hold more than data, which can run any program as you (docs/trusting_models.md)",
+    )
+
+
+@contextmanager
+def trusting(arguments: argparse.Namespace) -> Iterator[None]:
+    """Let models run code in the block if the parsed `--trust-model` says so."""
+    with variables_set({TRUST_VARIABLE: 1 if arguments.trust_model else None}):
+        yield
 
 
 def workspace_of(arguments: argparse.Namespace) -> Workspace:

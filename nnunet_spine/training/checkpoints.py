@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import random
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,8 @@ from torch._dynamo import OptimizedModule
 
 from nnunet_spine.errors import WorkFailed
 from nnunet_spine.files import link_or_copy, replacing
+from nnunet_spine.nnunet.checkpoint_reading import DamagedCheckpoint, read_checkpoint_file
+from nnunet_spine.nnunet.environment import is_trusted
 
 LATEST, PREVIOUS, BEST = "checkpoint_latest.pth", "checkpoint_previous.pth", "checkpoint_best.pth"
 RANDOM_STATES = "nnunet_spine_random_states"
@@ -91,7 +92,9 @@ def read_checkpoint(path: Path, device: torch.device) -> tuple[Path, dict[str, A
     Raises
     ------
     WorkFailed
-        Where none can be read.
+        If none can be read.
+    UntrustedCheckpoint
+        If one holds more than data, and is not trusted.
     """
     damaged: list[str] = []
     for candidate in _candidates(path):
@@ -114,12 +117,8 @@ def _candidates(path: Path) -> Iterator[Path]:
 
 def _read(path: Path, device: torch.device) -> dict[str, Any] | None:
     try:
-        with zipfile.ZipFile(path) as archive:  # torch does not compare the checksums that it writes
-            if archive.testzip() is not None:
-                return None
-        content = torch.load(path, map_location=device, weights_only=False)
-        return content if isinstance(content, dict) and "network_weights" in content else None
-    except MemoryError:
-        raise
-    except Exception:  # noqa: BLE001 - damaged files raise whatever the damage leads to
+        content = read_checkpoint_file(path, device, trusted=is_trusted())
+    except DamagedCheckpoint:
         return None
+    epoch = content.get("current_epoch")
+    return content if isinstance(epoch, int) and epoch >= 0 else None

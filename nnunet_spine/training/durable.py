@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.errors import WorkFailed
 from nnunet_spine.files import remove_partial
-from nnunet_spine.nnunet.environment import TENSORBOARD_VARIABLE
+from nnunet_spine.nnunet.checkpoint_reading import TRUST_WARNING, handing_over
+from nnunet_spine.nnunet.environment import TENSORBOARD_VARIABLE, is_trusted
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.training.checkpoints import (
     LATEST,
@@ -141,20 +142,31 @@ class DurableTraining(Base):
         Raises
         ------
         WorkFailed
-            Where none can be read.
+            If none can be read, or it is of another network.
+        UntrustedCheckpoint
+            If it holds more than data, and is not trusted (`environment.is_trusted`).
         """
         if not isinstance(filename_or_checkpoint, str):
             super().load_checkpoint(filename_or_checkpoint)
             return
+        if is_trusted():
+            logger.warning(TRUST_WARNING)
         path, content, damaged = read_checkpoint(Path(filename_or_checkpoint), self.device)
         for name in damaged:
             message = f"{name} is damaged; going on after epoch {content['current_epoch']} with {path.name}"
             self.print_to_log_file(message)
             logger.warning(message)
             append_event(self.fold_folder, "damaged", epoch=content["current_epoch"], reason=message)
-        super().load_checkpoint(str(path))
-        if RANDOM_STATES in content:
-            restore_random_states(content[RANDOM_STATES])
+        try:
+            with handing_over(content):
+                super().load_checkpoint(str(path))
+            if RANDOM_STATES in content:
+                restore_random_states(content[RANDOM_STATES])
+        except (RuntimeError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise WorkFailed(
+                f"{path} is not of this training: its content does not fit network and optimiser. Remove it to train "
+                "the fold from its start, or give the plans that it was trained with."
+            ) from error
 
     def on_train_end(self) -> None:
         """Write the final checkpoint as nnU-Net does; then the one before the last has served."""
