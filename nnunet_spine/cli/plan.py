@@ -81,12 +81,14 @@ def _shown(key: str, value: Any) -> str | None:
 
 def _show(planned: Planned, dataset: str) -> None:
     from nnunet_spine.nnunet.environment import CONFIGURATION, plans_option
+    from nnunet_spine.nnunet.orientation import ORIENTATION_KEY
     from nnunet_spine.nnunet.planner import DEPARTURES_KEY, REASONS_KEY
     from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY
     from nnunet_spine.protocol import BiasMethod
 
     configuration = planned.plans["configurations"][CONFIGURATION]
-    values = {**configuration, **{f"bias_field.{k}": v for k, v in configuration[SETTINGS_KEY]["bias_field"].items()}}
+    fields = {f"bias_field.{k}": v for k, v in configuration[SETTINGS_KEY]["bias_field"].items()}
+    values = {**configuration, **fields, ORIENTATION_KEY: planned.plans.get(ORIENTATION_KEY, {}).get("axes")}
     for key, reason in planned.plans[REASONS_KEY].items():
         shown = _shown(key, values.get(key))
         if shown is not None:

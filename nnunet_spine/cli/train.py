@@ -5,8 +5,18 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from nnunet_spine.cli.console import print_json, progress_bar
-from nnunet_spine.cli.options import add_dataset, add_device, add_json, add_model, add_root, workspace_of
+from nnunet_spine.cli.console import print_json, print_paragraph, progress_bar
+from nnunet_spine.cli.options import (
+    add_dataset,
+    add_device,
+    add_json,
+    add_model,
+    add_root,
+    add_trust,
+    fold_of,
+    workspace_of,
+)
+from nnunet_spine.nnunet.model_folder import ALL
 from nnunet_spine.protocol import Precision
 
 
@@ -16,10 +26,11 @@ def add_subparser(subparsers: Any) -> None:
         "train",
         help="train a fold, going on from whatever is there",
         description="Train a fold, going on from whatever is there, then predict its test cases. nnUNetv2_train with "
-        "this package's defaults. Stopped by SIGTERM or SIGUSR1, it exits with 75: run it again to go on.",
+        "this package's defaults. Stopped by SIGTERM or SIGUSR1, it exits with 75: run it again to go on. The fold "
+        "`all` trains on every case: the model for new patients, which has no test cases.",
     )
     add_dataset(parser)
-    parser.add_argument("fold", metavar="FOLD", type=int, help="number of the fold, from 0")
+    parser.add_argument("fold", metavar="FOLD", type=fold_of, help="number of the fold, from 0, or all")
     add_model(parser)
     parser.add_argument("--epochs", type=int, metavar="N", help="fewer epochs than documented; recorded as a departure")
     parser.add_argument("--seed", type=int, metavar="N", help="seed of weights and order (default: the protocol's, 0)")
@@ -38,6 +49,7 @@ def add_subparser(subparsers: Any) -> None:
         "--tensorboard", action="store_true", help="write TensorBoard's event files below the fold's folder"
     )
     add_device(parser)
+    add_trust(parser)
     add_root(parser)
     add_json(parser)
     parser.set_defaults(run=run)
@@ -60,12 +72,19 @@ def run(arguments: argparse.Namespace) -> int:
         precision=arguments.precision,
         save_probabilities=arguments.save_probabilities,
         tensorboard=arguments.tensorboard,
+        trust_model=arguments.trust_model,
     )
     with progress_bar(f"fold {arguments.fold}", visible=not arguments.json) as progress:
         trained = train_fold(job, workspace_of(arguments), progress=progress)
     if arguments.json:
         print_json({"folder": str(trained.folder), "was_complete": trained.was_complete})
     else:
-        state = "was trained already" if trained.was_complete else "is trained, and its test cases are predicted"
+        predicted = "its test cases are" if arguments.fold != ALL else "the cases that it trained on are"
+        state = "was trained already" if trained.was_complete else f"is trained, and {predicted} predicted"
         print(f"fold {arguments.fold} {state}: {trained.folder}")
+        if arguments.fold == ALL:
+            print_paragraph(
+                "It has seen every case, so it has no test cases, and the Dice of its predictions says nothing about "
+                f"new patients. Predict those with: nnunet-spine predict {arguments.dataset} --folds all"
+            )
     return 0

@@ -10,10 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.cases import CHANNEL
-from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.errors import GeometryMismatch, NnunetSpineError
+from nnunet_spine.grids import difference
 from nnunet_spine.images import read_volume
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.nnunet.field_advice import CaseField
+from nnunet_spine.nnunet.orientation import turned
 from nnunet_spine.preprocessing.geometry import fitted_shape
 from nnunet_spine.preprocessing.intensity import adjust_gamma
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
@@ -53,7 +55,11 @@ class CaseMeasures:
 
 
 def measure_cases(
-    raw: Path, grid: Sequence[int], settings: IntensitySettings, progress: Progress = silent
+    raw: Path,
+    grid: Sequence[int],
+    settings: IntensitySettings,
+    axes: str | None = None,
+    progress: Progress = silent,
 ) -> tuple[CaseMeasures, ...]:
     """Measure each training case, in order of its identifier.
 
@@ -65,6 +71,8 @@ def measure_cases(
         Voxels (slice, y, x).
     settings
         Gamma, and how the bias field is estimated.
+    axes
+        Orientation that cases are turned to; None leaves them as they are stored.
     progress
         Told of each case.
     """
@@ -72,18 +80,26 @@ def measure_cases(
     images = [raw / "imagesTr" / path.name.replace(".nii.gz", f"{CHANNEL}.nii.gz") for path in paths]
     found = []
     with worker_pool(allocated_cpus()) as pool:
-        for measures in pool.map(measure_case, paths, images, [tuple(grid)] * len(paths), [settings] * len(paths)):
+        same = ([value] * len(paths) for value in (tuple(grid), settings, axes))
+        for measures in pool.map(measure_case, paths, images, *same):
             found.append(measures)
             progress(len(found), len(paths))
     return tuple(found)
 
 
-def measure_case(path: Path, image: Path, grid: Sequence[int], settings: IntensitySettings) -> CaseMeasures:
+def measure_case(
+    path: Path, image: Path, grid: Sequence[int], settings: IntensitySettings, axes: str | None = None
+) -> CaseMeasures:
     """Measure one case, from its reference at `path` and its image, whose borders of 0 are cut off first."""
     from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 
     case = path.name.removesuffix(".nii.gz")
-    volume, reference = read_volume(image), read_volume(path)
+    volume, reference = (turned(read_volume(one), axes) for one in (image, path))
+    if not volume.geometry.same_grid(reference.geometry):
+        raise GeometryMismatch(
+            f"{path} is not on the grid of {image.name}: {difference(reference.geometry, volume.geometry)}. Convert "
+            "the case again with `nnunet-spine convert`, or resample the reference to the image."
+        )
     mask = (reference.array > 0).astype(np.int8)
     array, label, _ = crop_to_nonzero(volume.array[None], mask[None])
     ceiling = case_ceiling(case, mask, label[0] > 0, reference.geometry.spacing_zyx_mm, grid)

@@ -12,13 +12,14 @@ from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner
 from nnunetv2.paths import nnUNet_preprocessed
 
 from nnunet_spine.cases import SPLITS_FILE, read_splits
+from nnunet_spine.errors import BadInput
 from nnunet_spine.files import write_json
 from nnunet_spine.networks.memory import training_bytes
 from nnunet_spine.networks.unet import NETWORK_CLASS, architecture_arguments
-from nnunet_spine.nnunet.configuration import PREPROCESSOR_NAME
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME
 from nnunet_spine.nnunet.field_choice import FieldChoice, choose_field_settings
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB, Derived, derive
+from nnunet_spine.nnunet.orientation import ORIENTATION_KEY, PREPROCESSOR_NAME, Survey, in_order, survey
 from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings
 from nnunet_spine.protocol import PROTOCOL, Protocol, departures
 
@@ -73,6 +74,9 @@ class SpinePlanner(ExperimentPlanner):
 
     def derive_plans(self) -> dict[str, Any]:
         """Derive the plans and return them."""
+        reader = self.determine_reader_writer().__name__
+        images = survey([Path(case["images"][0]) for case in self.dataset.values()], reader)
+        self._bring_to_one_order(images)
         derived = self._derive()
         chosen = self._choose_field()
         self.settings = replace(self.settings, bias_field=chosen.settings)
@@ -83,7 +87,7 @@ class SpinePlanner(ExperimentPlanner):
             "original_median_shape_after_transp": [
                 round(n) for n in _medians(self.dataset_fingerprint["shapes_after_crop"])
             ],
-            "image_reader_writer": self.determine_reader_writer().__name__,
+            "image_reader_writer": reader,
             "transpose_forward": [0, 1, 2],
             "transpose_backward": [0, 1, 2],
             "configurations": {CONFIGURATION: self._configuration(derived)},
@@ -92,7 +96,8 @@ class SpinePlanner(ExperimentPlanner):
             "foreground_intensity_properties_per_channel": self.dataset_fingerprint[
                 "foreground_intensity_properties_per_channel"
             ],
-            REASONS_KEY: {**self._reasons(derived), **chosen.reasons},
+            ORIENTATION_KEY: images.orientation.as_json(),
+            REASONS_KEY: {**self._reasons(derived), **chosen.reasons, ORIENTATION_KEY: images.reason},
             DEPARTURES_KEY: [d.describe() for d in departures(self.settings.protocol_values())],
         }
         return self.plans
@@ -127,6 +132,21 @@ class SpinePlanner(ExperimentPlanner):
             "batch_dice": self.protocol.loss_batch,
             SETTINGS_KEY: self.settings.as_json(),
         }
+
+    def _bring_to_one_order(self, images: Survey) -> None:
+        """Permute what nnU-Net's fingerprint says of images that will be turned: it read them as they are stored."""
+        wanted = images.orientation.axes
+        if wanted is None:
+            return
+        for key in ("shapes_after_crop", "spacings"):
+            rows = self.dataset_fingerprint[key]
+            if len(rows) != len(images.axes):
+                raise BadInput(
+                    f"The fingerprint of {self.dataset_name} is of {len(rows)} images and the data set has "
+                    f"{len(images.axes)}. Run `nnunet-spine plan`, which makes it anew."
+                )
+            pairs = zip(rows, images.axes, strict=True)
+            self.dataset_fingerprint[key] = [in_order(row, str(stored), wanted) for row, stored in pairs]
 
     def _derive(self) -> Derived:
         folds = read_splits(self.folder / SPLITS_FILE)

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import BadInput, NotFound, WorkFailed
-from nnunet_spine.files import make_folder, write_csv
+from nnunet_spine.files import write_csv
+from nnunet_spine.locks import sole_writer_in
 from nnunet_spine.nnunet.case_measures import WORKER_IMPORTS, ResizeCeiling, measure_cases
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
 from nnunet_spine.nnunet.field_advice import CaseField, FieldAdvice, advise
 from nnunet_spine.nnunet.fold_check import check_folds
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
+from nnunet_spine.nnunet.orientation import ORIENTATION_KEY, survey
+from nnunet_spine.nnunet.plans_check import read_dataset_json
 from nnunet_spine.nnunet.runtime import quiet
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.worker_processes import prepare_processes
 
 PLAIN_NNUNET_PLANS = "nnUNetPlans"
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -85,25 +92,43 @@ def plan_dataset(
     raw = workspace.raw / name
     if not (raw / "dataset.json").is_file():
         raise NotFound(f"There is no raw data set {raw}. Make it with `nnunet-spine convert`.")
-    folder = make_folder(workspace.preprocessed / name)
-    check_folds(raw, folder)
-    workspace.apply()
-    prepare_processes(*WORKER_IMPORTS)  # they get ready while nnU-Net looks at the images
-    _extract_fingerprint(name, raw)
+    read_dataset_json(raw / "dataset.json")
+    images = _training_images(raw)
+    folder = workspace.preprocessed / name
+    with sole_writer_in(folder):
+        check_folds(raw, folder)
+        orientation = survey(images)
+        if len(set(orientation.axes)) > 1:
+            logger.warning(f"The data set's orientation is {orientation.orientation.axes}: {orientation.reason}.")
+        workspace.apply()
+        prepare_processes(*WORKER_IMPORTS)  # they get ready while nnU-Net looks at the images
+        _extract_fingerprint(name, raw)
 
-    from nnunet_spine.nnunet.planner import FIELDS_KEY, SpinePlanner
+        from nnunet_spine.nnunet.planner import FIELDS_KEY, SpinePlanner
 
-    with quiet():
-        planner = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings)
-        plans = planner.derive_plans()
-    measures = measure_cases(raw, plans["configurations"][CONFIGURATION]["patch_size"], planner.settings, progress)
-    ceiling, bias_fields = tuple(m.ceiling for m in measures), tuple(m.field for m in measures)
-    _write_rows(folder / f"{plans_name}_resize_ceiling.csv", ResizeCeiling, ceiling)
-    _write_rows(folder / f"{plans_name}_bias_fields.csv", CaseField, bias_fields)
-    advice = advise(bias_fields)
-    plans[FIELDS_KEY] = advice.as_json(planner.settings.bias_method)
-    planner.write_plans()
+        with quiet():
+            planner = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings)
+            plans = planner.derive_plans()
+        grid, axes = plans["configurations"][CONFIGURATION]["patch_size"], plans[ORIENTATION_KEY]["axes"]
+        measures = measure_cases(raw, grid, planner.settings, axes, progress)
+        ceiling, bias_fields = tuple(m.ceiling for m in measures), tuple(m.field for m in measures)
+        _write_rows(folder / f"{plans_name}_resize_ceiling.csv", ResizeCeiling, ceiling)
+        _write_rows(folder / f"{plans_name}_bias_fields.csv", CaseField, bias_fields)
+        advice = advise(bias_fields)
+        plans[FIELDS_KEY] = advice.as_json(planner.settings.bias_method)
+        planner.write_plans()
     return Planned(folder / f"{plans_name}.json", plans, ceiling, bias_fields, advice)
+
+
+def _training_images(raw: Path) -> list[Path]:
+    """First channels of the training images of a raw data set."""
+    images = sorted((raw / "imagesTr").glob(f"*{CHANNEL}.nii.gz"))
+    if not images:
+        raise NotFound(
+            f"There is no training image CASE{CHANNEL}.nii.gz in {raw / 'imagesTr'}. Make the data set with "
+            "`nnunet-spine convert`."
+        )
+    return images
 
 
 def _check(memory_gib: float, plans_name: str) -> None:

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from nnunet_spine.cases import CHANNEL, SPLITS_FILE, read_splits
+from nnunet_spine.cases import SPLITS_FILE, read_splits
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable, WorkFailed
-from nnunet_spine.files import make_folder, read_json, replacing, sha256
+from nnunet_spine.files import make_folder, read_object, replacing, sha256
+from nnunet_spine.images import SUFFIXES
+from nnunet_spine.locks import sole_writer_in
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, write_manifest
+from nnunet_spine.nnunet.checkpoint_reading import TRUST_WARNING, check_archive
 from nnunet_spine.nnunet.environment import (
     CONFIGURATION,
     CPUS_VARIABLE,
@@ -21,22 +26,27 @@ from nnunet_spine.nnunet.environment import (
     PLANS_NAME,
     Workspace,
     allocated_cpus,
+    is_trusted,
     plans_option,
 )
+from nnunet_spine.nnunet.input_images import find_images, orientation_warning
+from nnunet_spine.nnunet.model_folder import CHECKPOINT, FoldName, chosen_folds, fold_name
+from nnunet_spine.nnunet.orientation import Orientation, of_plans
+from nnunet_spine.nnunet.plans_check import check_configuration, read_dataset_json, read_plans
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.worker_processes import prepare_processes, worker_pool
 
-CHECKPOINT = "checkpoint_final.pth"
 FILE_ENDING = ".nii.gz"
 PROBABILITIES_ENDING = ".npz"
-CHANNEL_ENDING = f"{CHANNEL}{FILE_ENDING}"
 
 WORKER_IMPORTS = "nnunet_spine.nnunet.whole_case"
 """The module whose imports the worker processes share."""
 
 MOST_PROCESSES = 4
 """Cases predicted side by side on a CPU: each takes the memory of a forward pass."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -74,12 +84,15 @@ class Predicted:
         Cases predicted now, and that were there already.
     folds
         Folds whose scores were averaged.
+    warnings
+        What was warned of, in sentences.
     """
 
     output: Path
     done: tuple[str, ...]
     kept: tuple[str, ...]
-    folds: tuple[int, ...]
+    folds: tuple[FoldName, ...]
+    warnings: tuple[str, ...] = ()
 
 
 def predict_folder(
@@ -88,101 +101,148 @@ def predict_folder(
     output: Path,
     workspace: Workspace,
     *,
-    folds: Sequence[int] = (),
+    folds: Sequence[FoldName] = (),
     device: str = "auto",
     save_probabilities: bool = False,
+    trust_model: bool = False,
     progress: Progress = silent,
 ) -> Predicted:
     """Segment every image of a folder that has no segmentation yet.
+
+    Images may be stored in any order of axes; each segmentation is on the grid of its image.
 
     Parameters
     ----------
     model
         The trained model.
     images
-        Folder of CASE_0000.nii.gz, as nnU-Net wants them.
+        Folder of CASE_0000.nii.gz, .nii, .nrrd or .mha.
     output
-        Folder for CASE.nii.gz, each complete or not at all.
+        Folder for CASE.nii.gz (or what else the data set's files end with), each complete or not at all.
     workspace
         nnU-Net's folders.
     folds
-        Folds whose scores are averaged; none given means all that are trained.
+        Folds whose scores are averaged; none given means all numbered ones that are trained, else `ALL`.
     device
         See `choose_device`.
     save_probabilities
         Whether to write nnU-Net's CASE.npz beside each segmentation: `probabilities` (classes, z, y, x). An image that
         has a segmentation without it is predicted again.
+    trust_model
+        Whether code in the model may run; see `checkpoint_reading.TRUST_WARNING`.
     progress
         Told of each image.
 
     Raises
     ------
     BadInput, NotFound, NotWritable
-        Where there is no image, no trained fold, or the output cannot be written or holds another model's predictions.
+        If there is no image, no trained fold, or the model cannot be used; if the output cannot be written, another
+        process writes it, or it holds another model's predictions.
     """
-    cases = _cases(images)
+    cases, warnings = find_images(images)
     folder = model.folder(workspace)
-    used = _folds(folder, folds)
+    used = chosen_folds(folder, folds)
+    trusted = trust_model or is_trusted()
+    if trusted:
+        logger.warning(TRUST_WARNING)
+    about = _about(folder, model.configuration, workspace, trusted=trusted)
     workspace.apply()
     prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
-    make_folder(output)
-    endings = (PROBABILITIES_ENDING, FILE_ENDING) if save_probabilities else (FILE_ENDING,)
-    kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
-    missing = [case for case in cases if case not in kept]
-    checkpoints = {f"fold_{fold}": sha256(folder / f"fold_{fold}" / CHECKPOINT) for fold in used}
-    if kept:
-        _refuse_other_model(output, checkpoints)
-    if missing:
-        parameters = {"trainer": model.trainer, "plans": model.plans_name, "configuration": model.configuration}
-        # Written before the first image, so that what an interruption leaves says which model it comes from.
-        manifest = make_manifest(
-            "predict",
-            parameters={**parameters, "folds": list(used)},
-            inputs=checkpoints,
-            departures=recorded_departures(*[folder / f"fold_{fold}" for fold in used]),
+    checkpoints = {fold_name(fold): _sound(folder / fold_name(fold) / CHECKPOINT) for fold in used}
+    endings = (PROBABILITIES_ENDING, about.ending) if save_probabilities else (about.ending,)
+    with sole_writer_in(output):
+        kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
+        missing = {case: path for case, path in cases.items() if case not in kept}
+        if kept:
+            _refuse_other_model(output, checkpoints)
+        if missing:
+            warnings += _orientation_warnings(missing, about)
+            for warning in warnings:
+                logger.warning(warning)
+            _write_manifest(output, model, folder, used, checkpoints)
+            staging = output / ".partial"
+            work = _Work(
+                folder, used, device, allocated_cpus(), staging, about.orientation, save_probabilities, trusted
+            )
+            _predict(work, missing, output, endings, progress)
+    return Predicted(output, tuple(missing), kept, used, tuple(warnings))
+
+
+@dataclass(frozen=True)
+class _About:
+    """What must be known of a model before it predicts."""
+
+    ending: str
+    orientation: Orientation
+
+
+def _about(folder: Path, configuration: str, workspace: Workspace, *, trusted: bool) -> _About:
+    """Read a model's plans and description, and refuse a model that does not predict single volumes."""
+    plans_file = folder / "plans.json"
+    plans, dataset_json = read_plans(plans_file, trusted=trusted), read_dataset_json(folder / "dataset.json")
+    found = check_configuration(plans, configuration, str(plans_file), trusted=trusted)
+    ending: str = dataset_json["file_ending"]
+    if ending not in SUFFIXES:
+        raise BadInput(
+            f"{folder} is a model of {ending} files, which are no volumes with a place in space. Predict with "
+            "nnUNetv2_predict."
         )
-        write_manifest(output, manifest)
-        work = _Work(folder, used, device, allocated_cpus(), output / ".partial", save_probabilities)
-        _predict(work, {case: cases[case] for case in missing}, output, endings, progress)
-    return Predicted(output, tuple(missing), kept, used)
+    channels = dataset_json["modality" if "modality" in dataset_json else "channel_names"]
+    if len(channels) != 1:
+        raise BadInput(
+            f"{folder} is a model of {len(channels)} channels ({', '.join(channels.values())}), and this command gives "
+            "it one. Predict with nnUNetv2_predict."
+        )
+    return _About(ending, of_plans(plans, found, workspace.raw / plans["dataset_name"] / "imagesTr"))
+
+
+def _sound(checkpoint: Path) -> str:
+    """SHA-256 of a checkpoint that is whole."""
+    check_archive(checkpoint)
+    return sha256(checkpoint)
 
 
 def _refuse_other_model(output: Path, checkpoints: dict[str, str]) -> None:
     path = output / MANIFEST_FILE
-    manifest = read_json(path) if path.is_file() else {}
-    if manifest.get("step") == "predict" and manifest["inputs"] != checkpoints:
+    manifest = read_object(path) if path.is_file() else {}
+    if manifest.get("step") == "predict" and manifest.get("inputs") != checkpoints:
         raise NotWritable(
             f"{output} holds predictions of another model or of other folds (see {MANIFEST_FILE} there). "
             "Choose another folder, or remove them."
         )
 
 
-def _cases(images: Path) -> dict[str, Path]:
-    """Image by case identifier."""
-    if not images.is_dir():
-        raise NotFound(f"There is no folder {images}. Give a folder of images named CASE{CHANNEL_ENDING}.")
-    cases = {path.name.removesuffix(CHANNEL_ENDING): path for path in sorted(images.glob(f"*{CHANNEL_ENDING}"))}
-    if not cases:
+_UNKNOWN_ORIENTATION = (
+    "Nothing says in which order of axes this model's training images were stored, so images are given to it as they "
+    "are stored. If theirs is another, the segmentations are wrong: look at some."
+)
+
+
+def _orientation_warnings(cases: dict[str, Path], about: _About) -> list[str]:
+    if about.orientation.axes is None:
+        return [_UNKNOWN_ORIENTATION]
+    found = (orientation_warning(case, path, about.orientation) for case, path in cases.items())
+    return [warning for warning in found if warning]
+
+
+def _write_manifest(
+    output: Path, model: Model, folder: Path, used: Sequence[FoldName], checkpoints: dict[str, str]
+) -> None:
+    """Write the manifest before the first image, so that what an interruption leaves says which model it is of."""
+    parameters = {"trainer": model.trainer, "plans": model.plans_name, "configuration": model.configuration}
+    folds = [folder / fold_name(fold) for fold in used]
+    try:
+        departures = recorded_departures(*folds)
+    except (KeyError, TypeError, AttributeError) as error:
         raise BadInput(
-            f"No image in {images}: nnU-Net's names end in {CHANNEL_ENDING}. "
-            "Convert DICOM with `nnunet-spine convert`, or rename NIfTI files."
-        )
-    return cases
-
-
-def _folds(folder: Path, asked: Sequence[int]) -> tuple[int, ...]:
-    trained = sorted(
-        int(path.parent.name.removeprefix("fold_"))
-        for path in folder.glob(f"fold_*/{CHECKPOINT}")
-        if path.parent.name.removeprefix("fold_").isdecimal()
+            f"A {MANIFEST_FILE} in {folder} is none that this package writes: its departures cannot be read. Remove it."
+        ) from error
+    write_manifest(
+        output,
+        make_manifest(
+            "predict", parameters={**parameters, "folds": list(used)}, inputs=checkpoints, departures=departures
+        ),
     )
-    absent = [fold for fold in asked if fold not in trained]
-    if not trained or absent:
-        found = ", ".join(map(str, trained)) or "none"
-        raise NotFound(
-            f"{folder} has no finished fold {absent or ''} (finished: {found}). Train with `nnunet-spine train`."
-        )
-    return tuple(asked or trained)
 
 
 @dataclass(frozen=True)
@@ -190,11 +250,26 @@ class _Work:
     """What a worker process predicts with, and where to."""
 
     folder: Path
-    folds: tuple[int, ...]
+    folds: tuple[FoldName, ...]
     device: str
     threads: int
     staging: Path
+    orientation: Orientation
     save_probabilities: bool
+    trusted: bool
+
+
+@contextmanager
+def _empty(staging: Path) -> Iterator[None]:
+    """Make the folder for unfinished results, without what a killed process left there, and remove it at the end."""
+    if staging.is_symlink() or (staging.exists() and not staging.is_dir()):
+        raise NotWritable(f"{staging} is in the way: it is no folder. Remove it, or choose another output folder.")
+    shutil.rmtree(staging, ignore_errors=True)
+    make_folder(staging)
+    try:
+        yield
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
 
 
 def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequence[str], progress: Progress) -> None:
@@ -209,9 +284,8 @@ def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequenc
     if device != "cpu":
         processes = 1
     work = replace(work, device=device)
-    make_folder(work.staging)
     try:
-        with worker_pool(processes) as pool:
+        with _empty(work.staging), worker_pool(processes) as pool:
             jobs = {pool.submit(_predict_case, work, case, image): case for case, image in cases.items()}
             for number, job in enumerate(as_completed(jobs), start=1):
                 job.result()
@@ -224,39 +298,40 @@ def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequenc
             "A worker process was ended from outside, most often for want of memory. The finished cases are kept: "
             f"run the command again, with fewer CPUs (the variable {CPUS_VARIABLE}) or more memory."
         ) from error
-    finally:
-        shutil.rmtree(work.staging, ignore_errors=True)
 
 
 def _predict_case(work: _Work, case: str, image: Path) -> None:
-    """Predict one case in a worker; the case is named where it fails."""
+    """Predict one case in a worker; the case is named if it fails."""
     import torch
 
     torch.set_num_threads(work.threads)
-    try:
-        with quiet():
-            _predictor(work)(image, work.staging / case)
-    except NnunetSpineError as error:
-        raise type(error)(f"{case} cannot be predicted: {error}") from None
+    with quiet():
+        segment = _predictor(work)
+        try:
+            segment(image, work.staging / case)
+        except NnunetSpineError as error:
+            raise type(error)(f"{case} cannot be predicted: {error}") from None
+        except (MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and "memory" not in str(error):
+                raise
+            raise WorkFailed(
+                f"{case} cannot be predicted: there is not enough memory for an image of its size. Use a machine with "
+                f"more, or fewer cases side by side (the variable {CPUS_VARIABLE})."
+            ) from None
 
 
 @lru_cache(maxsize=1)
 def _predictor(work: _Work) -> Callable[[Path, Path], None]:
-    """A function that segments an image file: ours where the model and the device allow, else nnU-Net's."""
-    import torch
+    """A function that segments an image file: ours if the model and the device allow, else nnU-Net's."""
+    from nnunet_spine.nnunet.trained_model import nnunet_scores, read_model
+    from nnunet_spine.nnunet.whole_case import whole_case_model
 
-    from nnunet_spine.nnunet.whole_case import load_model
-
-    model = load_model(work.folder, work.folds, CHECKPOINT) if work.device == "cpu" else None
-    if model is not None:
-        return partial(model.predict, save_probabilities=work.save_probabilities)
-    from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-
-    predictor = nnUNetPredictor(device=torch.device(work.device), allow_tqdm=False)
-    predictor.initialize_from_trained_model_folder(str(work.folder), work.folds, CHECKPOINT)
-    return lambda image, output: predictor.predict_from_files_sequential(
-        [[str(image)]], [str(output)], save_probabilities=work.save_probabilities
-    )
+    model = read_model(work.folder, work.folds, orientation=work.orientation, trusted=work.trusted)
+    whole = whole_case_model(model) if work.device == "cpu" else None
+    if whole is not None:
+        return partial(whole.predict, save_probabilities=work.save_probabilities)
+    scores = nnunet_scores(model, work.device)
+    return partial(model.segment, scores, save_probabilities=work.save_probabilities)
 
 
 def out_of_fold_predictions(model: Model, workspace: Workspace) -> dict[str, Path]:

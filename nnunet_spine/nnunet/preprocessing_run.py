@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -10,11 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_spine.cases import CHANNEL
-from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, WorkFailed
-from nnunet_spine.files import make_folder, read_json, replacing, sha256, write_json
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable, WorkFailed
+from nnunet_spine.files import make_folder, read_object, remove_abandoned, replacing, sha256, write_json
 from nnunet_spine.images import check_complete
+from nnunet_spine.locks import sole_writer
 from nnunet_spine.manifest import make_manifest
-from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
+from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus, is_trusted
+from nnunet_spine.nnunet.orientation import PREPROCESSOR_NAME, of_our_plans, survey
+from nnunet_spine.nnunet.plans_check import check_configuration, find_plans, read_dataset_json
 from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import Departure, departures
@@ -25,6 +31,14 @@ PARTS = (".b2nd", "_seg.b2nd", ".pkl")
 
 WORKER_IMPORTS = "nnunet_spine.nnunet.preprocessor"
 """The module whose imports the worker processes share."""
+
+REFERENCES = "gt_segmentations"
+"""Folder of the references, as nnU-Net's validation wants them."""
+
+MOST_NAMED = 5
+
+_PART = re.compile(r".+\.(b2nd|pkl|npz|npy)")
+"""Names of the files that nnU-Net and this package write for a case."""
 
 
 @dataclass(frozen=True)
@@ -69,39 +83,98 @@ def preprocess_dataset(
 
     Raises
     ------
-    BadInput, NotFound, NotWritable
-        Where the plans or the data set are absent, or a case cannot be preprocessed; the case is named.
+    BadInput, NotFound
+        If plans or data set are absent or cannot be used, or a case cannot be preprocessed; the case is named.
+    NotWritable
+        If another process preprocesses by these plans, or their folder holds what preprocessing did not put there.
     WorkFailed
-        Where a worker process is ended from outside, as for want of memory.
+        If a worker process is ended from outside, as for want of memory.
     """
     name = workspace.dataset_name(dataset)
     folder = workspace.preprocessed / name
     plans_file = folder / f"{plans_name}.json"
-    if not plans_file.is_file():
-        raise NotFound(f"There are no plans {plans_file}. Make them with `nnunet-spine plan {dataset}`.")
-    plans = read_json(plans_file)
-    configurations = plans.get("configurations", {})
-    if configuration not in configurations:
-        raise BadInput(
-            f"{plans_file} has no configuration {configuration}; it has {', '.join(configurations) or 'none'}."
-        )
+    plans = find_plans(folder, plans_name, dataset, trusted=is_trusted())
+    settings = check_configuration(plans, configuration, str(plans_file), trusted=is_trusted())
+    dataset_json = read_dataset_json(folder / "dataset.json")
+    different = _departures(settings)
+    cases = _raw_cases(workspace.raw / name)
     workspace.apply()
     prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
-    output = make_folder(folder / configurations[configuration]["data_identifier"])
-    state_file = folder / f"{output.name}_manifest.json"
-    cases = _raw_cases(workspace.raw / name)
-    hashes = {case: sha256(image) + sha256(label) for case, (image, label) in cases.items()}
-    kept = _sound_cases(output, state_file, configurations[configuration], hashes)
-    missing = [case for case in cases if case not in kept]
-    _remove_other(output, kept)
-    # Written before the first case: whatever is then found complete was made by these settings from these files.
-    if missing or not state_file.is_file():
-        parameters = {"plans": plans_name, "configuration": configurations[configuration]}
-        different = _departures(configurations[configuration])
-        write_json(state_file, make_manifest("preprocess", parameters=parameters, inputs=hashes, departures=different))
-    _copy_references(cases, folder / "gt_segmentations", missing)
-    _run(plans_file, configuration, folder / "dataset.json", output, {case: cases[case] for case in missing}, progress)
+    output = folder / settings["data_identifier"]
+    with sole_writer(output):
+        state_file = folder / f"{output.name}_manifest.json"
+        state = read_object(state_file) if state_file.is_file() else None
+        _check_ours(output, state, plans_name, configuration)
+        hashes = {case: sha256(image) + sha256(label) for case, (image, label) in cases.items()}
+        axes = of_our_plans(plans).axes if settings["preprocessor_name"] == PREPROCESSOR_NAME else None
+        parameters = {"plans": plans_name, "configuration": settings, "orientation": axes}
+        made_so = state is not None and _is_made_so(state, parameters, [image for image, _ in cases.values()])
+        kept = _sound_cases(output, state, hashes) if state is not None and made_so else []
+        missing = [case for case in cases if case not in kept]
+        make_folder(output)
+        _remove_other(output, kept)
+        # Written before the first case: whatever is then found complete was made by these settings from these files.
+        if missing or state is None:
+            manifest = make_manifest("preprocess", parameters=parameters, inputs=hashes, departures=different)
+            write_json(state_file, manifest)
+        _copy_references(cases, folder / REFERENCES, missing)
+        work = _Work(plans, configuration, dataset_json)
+        _run(work, output, {case: cases[case] for case in missing}, progress)
     return Preprocessed(output, tuple(missing), tuple(kept))
+
+
+def _check_ours(output: Path, state: Mapping[str, Any] | None, plans_name: str, configuration: str) -> None:
+    """Check that a folder may be emptied of its cases: it is new, or holds cases of these plans and nothing else.
+
+    Raises
+    ------
+    NotWritable
+        If it is a link, or holds anything that preprocessing did not put there.
+    """
+    if output.is_symlink() or output.name == REFERENCES:
+        what = "a link" if output.is_symlink() else "the folder of references"
+        raise NotWritable(f"{output} is {what}, and preprocessed cases need a folder of their own. {_OTHER_PLACE}")
+    if not output.is_dir():
+        return
+    found = sorted(path for path in output.iterdir() if not path.name.startswith("."))
+    strays = [path.name for path in found if path.is_symlink() or not path.is_file() or not _PART.fullmatch(path.name)]
+    if strays:
+        more = f" and {len(strays) - MOST_NAMED} more" if len(strays) > MOST_NAMED else ""
+        raise NotWritable(
+            f"{output} holds what is no preprocessed case: {', '.join(strays[:MOST_NAMED])}{more}. Nothing was "
+            f"removed. Move it away. {_OTHER_PLACE}"
+        )
+    if found and not _is_of(state, output, plans_name, configuration):
+        raise NotWritable(
+            f"{output} holds cases that were not made by `nnunet-spine preprocess` of the plans {plans_name}. Nothing "
+            f"was removed. Remove the folder if you do not need it. {_OTHER_PLACE}"
+        )
+
+
+_OTHER_PLACE = "`data_identifier` in the plans names the folder."
+
+
+def _is_of(state: Mapping[str, Any] | None, output: Path, plans_name: str, configuration: str) -> bool:
+    """Whether cases belong to plans: by their manifest, or by the name that nnU-Net gives to these plans' folder."""
+    if state is None:
+        return output.name == f"{plans_name}_{configuration}"
+    parameters = state.get("parameters")
+    return state.get("step") == "preprocess" and isinstance(parameters, dict) and parameters.get("plans") == plans_name
+
+
+def _is_made_so(state: Mapping[str, Any], parameters: Mapping[str, Any], images: Sequence[Path]) -> bool:
+    """Whether the manifest of earlier cases is of these settings.
+
+    That of version 0.1 names no orientation: its cases are as they are stored.
+    """
+    earlier, axes = state.get("parameters"), parameters["orientation"]
+    if not isinstance(earlier, dict):
+        return False
+    if axes is not None and "orientation" not in earlier and set(survey(images).axes) != {axes}:
+        return False
+    return bool(
+        earlier.get("configuration") == parameters["configuration"] and earlier.get("orientation", axes) == axes
+    )
 
 
 def _departures(configuration: dict[str, Any]) -> list[Departure]:
@@ -127,30 +200,29 @@ def _raw_cases(raw: Path) -> dict[str, tuple[Path, Path]]:
     return cases
 
 
-def _sound_cases(output: Path, state_file: Path, configuration: dict[str, Any], hashes: dict[str, str]) -> list[str]:
-    """Cases that are complete and were made by these settings from these files."""
-    if not state_file.is_file():
-        return []
-    state = read_json(state_file)
-    if state["parameters"]["configuration"] != configuration:
-        return []
+def _sound_cases(output: Path, state: Mapping[str, Any], hashes: Mapping[str, str]) -> list[str]:
+    """Cases that are complete and were made from these files."""
+    inputs = state.get("inputs")
+    made = inputs if isinstance(inputs, dict) else {}
     return [
         case
         for case, content in hashes.items()
-        if state["inputs"].get(case) == content and all((output / f"{case}{part}").is_file() for part in PARTS)
+        if made.get(case) == content and all((output / f"{case}{part}").is_file() for part in PARTS)
     ]
 
 
-def _remove_other(output: Path, kept: list[str]) -> None:
-    """Remove everything but the kept cases: nnU-Net takes every file in the folder for a case."""
+def _remove_other(output: Path, kept: Sequence[str]) -> None:
+    """Remove all cases but the kept ones: nnU-Net trains on what it finds. `_check_ours` has seen what is there."""
     wanted = {f"{case}{part}" for case in kept for part in PARTS}
     for path in output.iterdir():
-        if path.name not in wanted:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        if _PART.fullmatch(path.name) and path.name not in wanted:
+            path.unlink()
 
 
 def _copy_references(cases: dict[str, tuple[Path, Path]], folder: Path, changed: list[str]) -> None:
     """Copy the references that are not there, or whose case changed."""
+    if folder.is_symlink():
+        raise NotWritable(f"{folder} is a link, and references are written into it. Put a folder there.")
     make_folder(folder)
     for case, (_, reference) in cases.items():
         copy = folder / f"{case}.nii.gz"
@@ -159,21 +231,22 @@ def _copy_references(cases: dict[str, tuple[Path, Path]], folder: Path, changed:
                 shutil.copyfile(reference, temporary)
 
 
-def _run(
-    plans_file: Path,
-    configuration: str,
-    dataset_json: Path,
-    output: Path,
-    cases: dict[str, tuple[Path, Path]],
-    progress: Progress,
-) -> None:
-    staging = make_folder(output.parent / f".{output.name}.partial")
+@dataclass(frozen=True)
+class _Work:
+    """What a worker process preprocesses by: plans that were read once, whatever becomes of their file meanwhile."""
+
+    plans: dict[str, Any]
+    configuration: str
+    dataset_json: dict[str, Any]
+
+
+def _run(work: _Work, output: Path, cases: dict[str, tuple[Path, Path]], progress: Progress) -> None:
+    remove_abandoned(output)
+    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial.", dir=output.parent))
     try:
         with worker_pool(min(allocated_cpus(), len(cases) or 1)) as pool:
             jobs = {
-                pool.submit(
-                    _preprocess_case, plans_file, configuration, dataset_json, staging / case, image, label
-                ): case
+                pool.submit(_preprocess_case, work, staging / case, image, label): case
                 for case, (image, label) in cases.items()
             }
             try:
@@ -191,23 +264,26 @@ def _run(
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _preprocess_case(
-    plans_file: Path, configuration: str, dataset_json: Path, output: Path, image: Path, label: Path
-) -> None:
-    """Preprocess one case in a worker; the case is named where it fails."""
+def _preprocess_case(work: _Work, output: Path, image: Path, label: Path) -> None:
+    """Preprocess one case in a worker; the case is named if it fails."""
     import torch
     from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
     from nnunet_spine.nnunet.configuration import adopt
 
     torch.set_num_threads(1)
-    plans = PlansManager(str(plans_file))
-    settings = plans.get_configuration(configuration)
-    adopt(settings)
+    plans = PlansManager(work.plans)
+    settings = plans.get_configuration(work.configuration)
+    adopt(plans, settings)
     preprocessor = settings.preprocessor_class(verbose=False)
     try:
-        for path in (image, label):
-            check_complete(path)
-        preprocessor.run_case_save(str(output), [str(image)], str(label), plans, settings, read_json(dataset_json))
+        if settings.preprocessor_name != PREPROCESSOR_NAME:  # ours looks at its files itself
+            for path in (image, label):
+                check_complete(path)
+        preprocessor.run_case_save(str(output), [str(image)], str(label), plans, settings, work.dataset_json)
+    except MemoryError:
+        raise WorkFailed(
+            f"{output.name} cannot be preprocessed: there is not enough memory. Use fewer CPUs or a larger machine."
+        ) from None
     except (NnunetSpineError, RuntimeError) as error:
         raise BadInput(f"{output.name} cannot be preprocessed: {error}") from None

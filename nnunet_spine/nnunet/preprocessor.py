@@ -9,6 +9,7 @@ training and nnU-Net's predictor pads in prediction, both to the same grid.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,14 +18,52 @@ from nnunetv2.preprocessing.cropping.cropping import crop_to_nonzero
 from nnunetv2.preprocessing.preprocessors.default_preprocessor import DefaultPreprocessor
 
 from nnunet_spine.errors import BadInput, GeometryMismatch
+from nnunet_spine.nnunet.configuration import adopt
+from nnunet_spine.nnunet.image_io import check_one_grid
+from nnunet_spine.nnunet.plans_check import read_dataset_json
 from nnunet_spine.preprocessing.geometry import fitted_shape
 from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings, normalise
 
 Array = npt.NDArray[Any]
 
 
+def _content(dataset_json: Any) -> Any:
+    """A description of a data set, for which nnU-Net also gives the name of its file."""
+    return read_dataset_json(Path(dataset_json)) if isinstance(dataset_json, str) else dataset_json
+
+
 class SpinePreprocessor(DefaultPreprocessor):
     """Crop, gamma, bias, scale, resize; named in our plans, called by nnU-Net."""
+
+    def run_case(
+        self,
+        image_files: list[str],
+        seg_file: str | None,
+        plans_manager: Any,
+        configuration_manager: Any,
+        dataset_json: Any,
+    ) -> tuple[Array, Array, dict[str, Any]]:
+        """Read and preprocess one case, turned to the orientation of the plans' data set.
+
+        Parameters and results are those of `run_case_npy`, with files for arrays.
+
+        Raises
+        ------
+        NotFound, BadInput
+            If a file cannot be read, or the image cannot be turned.
+        GeometryMismatch
+            If image and reference are not on one grid.
+        """
+        adopt(plans_manager, configuration_manager)
+        reader = plans_manager.image_reader_writer_class()
+        image, properties = reader.read_images(image_files)
+        reference = None
+        if seg_file is not None:
+            reference, drawn = reader.read_seg(seg_file)
+            check_one_grid(image, properties, reference, drawn)
+        return self.run_case_npy(
+            image, reference, properties, plans_manager, configuration_manager, _content(dataset_json)
+        )
 
     def run_case_npy(
         self,

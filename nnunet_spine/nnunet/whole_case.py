@@ -7,21 +7,21 @@ case, and finds the trainer by importing all that it has.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from acvl_utils.cropping_and_padding.padding import pad_nd_image
-from nnunetv2.inference.export_prediction import export_prediction_from_logits
 from nnunetv2.inference.sliding_window_prediction import compute_gaussian
-from nnunetv2.utilities.plans_handling.plans_handler import ConfigurationManager, PlansManager
 from torch import nn
 
 from nnunet_spine.errors import WorkFailed
-from nnunet_spine.files import read_json
 from nnunet_spine.networks.unet import NETWORK_CLASS, SpineUNet, arguments_of
-from nnunet_spine.nnunet.configuration import PREPROCESSOR_NAME, adopt
+from nnunet_spine.nnunet.model_folder import FoldName
+from nnunet_spine.nnunet.orientation import PREPROCESSOR_NAME
+from nnunet_spine.nnunet.planned_network import built
+from nnunet_spine.nnunet.trained_model import TrainedModel, read_model
 from nnunet_spine.protocol import VARIANTS
 
 
@@ -31,39 +31,25 @@ class WholeCaseModel:
 
     Parameters
     ----------
-    plans, configuration, dataset_json
-        nnU-Net's, from the model's folder.
+    model
+        The model.
     networks
         One for each fold, ready to predict on the CPU.
     """
 
-    plans: PlansManager
-    configuration: ConfigurationManager
-    dataset_json: dict[str, Any]
+    model: TrainedModel
     networks: tuple[nn.Module, ...]
 
     def predict(self, image: Path, output: Path, *, save_probabilities: bool) -> None:
-        """Segment an image file and write what nnU-Net writes: OUTPUT.nii.gz, and OUTPUT.npz where asked for.
+        """Segment an image file and write what nnU-Net writes: OUTPUT.nii.gz, and OUTPUT.npz if asked for.
 
         Raises
         ------
         WorkFailed
-            Where a score is infinite.
+            If a score is infinite.
         """
-        preprocessor = self.configuration.preprocessor_class(verbose=False)
-        data, _, properties = preprocessor.run_case(
-            [str(image)], None, self.plans, self.configuration, self.dataset_json
-        )
-        export_prediction_from_logits(
-            self.scores(torch.from_numpy(data)),
-            properties,
-            self.configuration,
-            self.plans,
-            self.dataset_json,
-            str(output),
-            save_probabilities,
-            num_threads_torch=torch.get_num_threads(),
-        )
+        threads = torch.get_num_threads()
+        self.model.segment(self.scores, image, output, save_probabilities=save_probabilities, threads=threads)
 
     @torch.inference_mode()
     def scores(self, image: torch.Tensor) -> torch.Tensor:
@@ -85,7 +71,7 @@ class WholeCaseModel:
         WorkFailed
             Where a score is infinite.
         """
-        grid = self.configuration.patch_size
+        grid = self.model.configuration.patch_size
         padded, inside = pad_nd_image(image, grid, "constant", {"value": 0}, True, None)
         weight = compute_gaussian(tuple(grid), value_scaling_factor=10, device=torch.device("cpu"))
         total = torch.zeros((), dtype=torch.half)
@@ -99,39 +85,31 @@ class WholeCaseModel:
         return total[(slice(None), *inside[1:])]
 
 
-def load_model(folder: Path, folds: tuple[int, ...], checkpoint: str) -> WholeCaseModel | None:
-    """Folds of a model, or None where it is not one that this module predicts as nnU-Net would.
+def whole_case_model(model: TrainedModel) -> WholeCaseModel | None:
+    """The networks of a model, or None if it is not one that this module predicts as nnU-Net would.
 
-    Parameters
-    ----------
-    folder
-        The model's folder, with plans.json, dataset.json and fold_N.
-    folds
-        Folds to load.
-    checkpoint
-        Name of the checkpoint in each fold's folder.
+    Raises
+    ------
+    BadInput
+        If the weights are another network's.
     """
-    plans = PlansManager(str(folder / "plans.json"))
-    saved = [
-        torch.load(folder / f"fold_{fold}" / checkpoint, map_location="cpu", weights_only=False, mmap=True)
-        for fold in folds
-    ]
-    first = saved[0]
-    configuration = plans.get_configuration(first["init_args"]["configuration"])
+    configuration = model.configuration
     if (
-        first["trainer_name"] not in VARIANTS
-        or first.get("inference_allowed_mirroring_axes") is not None
+        model.trainer_name not in VARIANTS
+        or model.mirroring_axes is not None
         or configuration.preprocessor_name != PREPROCESSOR_NAME
         or configuration.network_arch_class_name != NETWORK_CLASS
     ):
         return None
-    adopt(configuration)
-    dataset_json = read_json(folder / "dataset.json")
-    arguments = arguments_of(VARIANTS[first["trainer_name"]], configuration.network_arch_init_kwargs)
-    classes = plans.get_label_manager(dataset_json).num_segmentation_heads
+    arguments = arguments_of(VARIANTS[model.trainer_name], configuration.network_arch_init_kwargs)
     networks = []
-    for content in saved:
-        network = SpineUNet(len(dataset_json["channel_names"]), classes, **arguments)
-        network.load_state_dict(content["network_weights"])
+    for weights in model.weights:
+        network = built(NETWORK_CLASS, lambda: SpineUNet(model.channels, model.classes, **arguments))
+        model.load(network, weights)
         networks.append(network.eval())
-    return WholeCaseModel(plans, configuration, dataset_json, tuple(networks))
+    return WholeCaseModel(model, tuple(networks))
+
+
+def load_model(folder: Path, folds: Sequence[FoldName], checkpoint: str) -> WholeCaseModel | None:
+    """Read folds of a model and give their networks; parameters and errors as for `read_model`."""
+    return whole_case_model(read_model(folder, folds, checkpoint))

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cases import SPLITS_FILE, Fold, read_fold
+from nnunet_spine.cases import SPLITS_FILE, read_fold, read_splits
 from nnunet_spine.environment_variables import variables_set
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
-from nnunet_spine.files import make_folder, read_json
+from nnunet_spine.files import make_folder
 from nnunet_spine.nnunet.environment import (
     CONFIGURATION,
     DEFAULT_TRAINER,
@@ -18,11 +20,15 @@ from nnunet_spine.nnunet.environment import (
     PRECISION_VARIABLE,
     SEED_VARIABLE,
     TENSORBOARD_VARIABLE,
+    TRUST_VARIABLE,
     Workspace,
     allocated_cpus,
+    is_trusted,
     plans_option,
 )
-from nnunet_spine.nnunet.prediction import CHECKPOINT, FILE_ENDING, PROBABILITIES_ENDING, Model
+from nnunet_spine.nnunet.model_folder import ALL, CHECKPOINT, FoldName, fold_name
+from nnunet_spine.nnunet.plans_check import check_configuration, find_plans, read_dataset_json
+from nnunet_spine.nnunet.prediction import FILE_ENDING, PROBABILITIES_ENDING, Model
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import VARIANTS
@@ -40,7 +46,7 @@ class TrainingJob:
     dataset
         Number or full name of the data set.
     fold
-        nnU-Net's number of the fold.
+        nnU-Net's number of the fold, or `ALL`.
     trainer, plans_name, configuration
         nnU-Net's names.
     epochs, seed
@@ -55,10 +61,12 @@ class TrainingJob:
         Whether nnU-Net's CASE.npz is written beside each prediction of a test case.
     tensorboard
         Whether TensorBoard's event files are written below the fold's folder, by this package's trainers.
+    trust_model
+        Whether code in a checkpoint may run; see `checkpoint_reading.TRUST_WARNING`.
     """
 
     dataset: str
-    fold: int
+    fold: FoldName
     trainer: str = DEFAULT_TRAINER
     plans_name: str = PLANS_NAME
     configuration: str = CONFIGURATION
@@ -69,6 +77,7 @@ class TrainingJob:
     precision: str | None = None
     save_probabilities: bool = False
     tensorboard: bool = False
+    trust_model: bool = False
 
 
 @dataclass(frozen=True)
@@ -90,22 +99,25 @@ class Trained:
 def fold_folder(job: TrainingJob, workspace: Workspace) -> Path:
     """Where nnU-Net keeps this fold."""
     model = Model(job.dataset, job.trainer, job.plans_name, job.configuration)
-    return model.folder(workspace) / f"fold_{job.fold}"
+    return model.folder(workspace) / fold_name(job.fold)
 
 
-def is_complete(folder: Path, fold: Fold, *, with_probabilities: bool = False) -> bool:
-    """Whether a fold has its final checkpoint, its validation summary, and a prediction for each test case."""
+def is_complete(folder: Path, cases: Sequence[str], *, with_probabilities: bool = False) -> bool:
+    """Whether a fold has its final checkpoint, its validation summary, and a prediction for each of the cases."""
     validation = folder / "validation"
     endings = (FILE_ENDING, PROBABILITIES_ENDING) if with_probabilities else (FILE_ENDING,)
     return (
         (folder / CHECKPOINT).is_file()
         and (validation / "summary.json").is_file()
-        and all((validation / f"{case}{ending}").is_file() for case in fold.test for ending in endings)
+        and all((validation / f"{case}{ending}").is_file() for case in cases for ending in endings)
     )
 
 
 def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = silent, echo: bool = False) -> Trained:
     """Train a fold, going on from whatever is there, then predict its test cases with the final checkpoint.
+
+    The fold `ALL` trains on every case and has no test cases. As in nnU-Net, its training cases are predicted, since
+    nnU-Net's export wants the summary of that. Their Dice says nothing about new patients.
 
     Parameters
     ----------
@@ -130,9 +142,9 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
         By SIGTERM or SIGUSR1; run again, it goes on from the last finished epoch.
     """
     name = workspace.dataset_name(job.dataset)
-    fold = _check(job, workspace.preprocessed / name)
+    inputs = _check(job, workspace.preprocessed / name)
     folder = fold_folder(job, workspace)
-    if is_complete(folder, fold, with_probabilities=job.save_probabilities):
+    if is_complete(folder, inputs.predicted, with_probabilities=job.save_probabilities):
         return Trained(folder, was_complete=True)
     workspace.apply()
     if job.tensorboard:
@@ -142,73 +154,97 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
         SEED_VARIABLE: job.seed,
         PRECISION_VARIABLE: job.precision,
         TENSORBOARD_VARIABLE: int(job.tensorboard) or None,
+        TRUST_VARIABLE: int(job.trust_model) or None,
     }
     with variables_set(variables), sole_trainer(make_folder(folder)), STOP.listening():
-        if not is_complete(folder, fold, with_probabilities=job.save_probabilities):  # by who held it before
-            _train(job, name, progress, echo=echo)
+        done = is_complete(folder, inputs.predicted, with_probabilities=job.save_probabilities)
+        if not done:  # by who held it before
+            _train(job, inputs, progress, echo=echo)
     return Trained(folder, was_complete=False)
 
 
-def _check(job: TrainingJob, folder: Path) -> Fold:
-    """The fold of a job whose inputs are all there."""
+@dataclass(frozen=True)
+class _Inputs:
+    """What a training is made of, read and checked.
+
+    Parameters
+    ----------
+    plans, dataset_json
+        nnU-Net's.
+    predicted
+        Cases that are predicted after the training.
+    """
+
+    plans: dict[str, Any]
+    dataset_json: dict[str, Any]
+    predicted: tuple[str, ...]
+
+
+def _check(job: TrainingJob, folder: Path) -> _Inputs:
+    """The inputs of a job, which must all be there."""
     for option, value, least in (("epochs", job.epochs, 1), ("seed", job.seed, 0), ("threads", job.threads, 1)):
         if value is not None and value < least:
             raise BadInput(f"--{option} is {value}; expected at least {least}.")
-    if not (folder / f"{job.plans_name}.json").is_file():
+    trusted = job.trust_model or is_trusted()
+    plans = find_plans(folder, job.plans_name, job.dataset, trusted=trusted)
+    where = str(folder / f"{job.plans_name}.json")
+    cases = folder / check_configuration(plans, job.configuration, where, trusted=trusted)["data_identifier"]
+    train, test = _cases(job, folder, cases)
+    absent = [case for case in sorted({*train, *test}) if not (cases / f"{case}.pkl").is_file()]
+    if absent or not train:
+        count = f"{len(absent)} cases" if train else "The cases"
         raise NotFound(
-            f"There are no plans {job.plans_name} in {folder}. Make them with `nnunet-spine plan {job.dataset}`."
+            f"{count} of fold {job.fold} are not preprocessed in {cases}: {', '.join(absent[:5]) or 'none is there'}. "
+            f"Make them with `nnunet-spine preprocess {job.dataset}{plans_option(job.plans_name)}`."
         )
-    cases = folder / _data_identifier(folder / f"{job.plans_name}.json", job.configuration)
+    return _Inputs(plans, read_dataset_json(folder / "dataset.json"), test)
+
+
+def _cases(job: TrainingJob, folder: Path, cases: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Cases that a fold trains on, and those that it predicts after that."""
+    if job.fold == ALL:
+        # nnU-Net takes what is preprocessed; what the folds name must be among it.
+        folds = read_splits(folder / SPLITS_FILE) if (folder / SPLITS_FILE).is_file() else []
+        named = {case for fold in folds for case in (*fold.train, *fold.test)}
+        every = tuple(sorted(named | {path.stem for path in cases.glob("*.pkl")}))
+        return every, every
+    if not isinstance(job.fold, int):
+        raise BadInput(f"There is no fold {job.fold[:40]!r}; expected a number from 0, or {ALL}.")
     fold = read_fold(folder / SPLITS_FILE, job.fold)
     if not fold.train or not fold.test:
         raise BadInput(
             f"Fold {job.fold} of {folder / SPLITS_FILE} has {len(fold.train)} training and {len(fold.test)} test "
             "cases; at least one of each is needed. Convert again with fewer folds or more cases."
         )
-    absent = [case for case in sorted((*fold.train, *fold.test)) if not (cases / f"{case}.pkl").is_file()]
-    if absent:
-        raise NotFound(
-            f"{len(absent)} cases of fold {job.fold} are not preprocessed in {cases}: {', '.join(absent[:5])}. "
-            f"Make them with `nnunet-spine preprocess {job.dataset}{plans_option(job.plans_name)}`."
-        )
-    return fold
+    return fold.train, fold.test
 
 
-def _data_identifier(plans_file: Path, configuration: str) -> str:
-    """Name of the folder of a configuration's preprocessed cases, its own or inherited."""
-    configurations = read_json(plans_file).get("configurations", {})
-    name, seen = configuration, set[str]()
-    while name in configurations and name not in seen:
-        if "data_identifier" in configurations[name]:
-            return str(configurations[name]["data_identifier"])
-        seen.add(name)
-        name = configurations[name].get("inherits_from", "")
-    raise BadInput(f"{plans_file} has no configuration {configuration}; it has {', '.join(configurations) or 'none'}.")
-
-
-def _train(job: TrainingJob, dataset_name: str, progress: Progress, *, echo: bool) -> None:
+def _train(job: TrainingJob, inputs: _Inputs, progress: Progress, *, echo: bool) -> None:
     import torch
-    from batchgenerators.utilities.file_and_folder_operations import load_json
-    from nnunetv2.paths import nnUNet_preprocessed
     from nnunetv2.run.run_training import maybe_load_checkpoint
+    from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
+    from nnunet_spine.nnunet.checkpoint_reading import loading_as_data
+    from nnunet_spine.nnunet.planned_network import check_planned_network
     from nnunet_spine.training.durable import DurableTraining
     from nnunet_spine.training.trainer import SpineTrainer
 
     device = choose_device(job.device)
     torch.set_num_threads(job.threads or allocated_cpus())
-    folder = Path(nnUNet_preprocessed) / dataset_name
-    plans = load_json(str(folder / f"{job.plans_name}.json"))
     trainer_class = find_trainer(job.trainer)
     if job.precision is not None and not issubclass(trainer_class, SpineTrainer):
         raise BadInput(f"{job.trainer} has no choice of precision; only this package's trainers of the protocol do.")
+    planned = PlansManager(inputs.plans)
+    configuration = planned.get_configuration(job.configuration)
+    check_planned_network(planned, configuration, inputs.dataset_json, trusted=is_trusted())
+    durable = issubclass(trainer_class, DurableTraining)
     # Only this package's trainers tell their progress; of any other, nnU-Net's lines are all there is to see.
-    with quiet(not echo and issubclass(trainer_class, DurableTraining)):
+    with quiet(not echo and durable), nullcontext() if durable else loading_as_data():
         trainer = trainer_class(
-            plans={**plans, "continue_training": True},
+            plans={**inputs.plans, "continue_training": True},
             configuration=job.configuration,
             fold=job.fold,
-            dataset_json=load_json(str(folder / "dataset.json")),
+            dataset_json=inputs.dataset_json,
             device=torch.device(device),
         )
         trainer.progress = progress

@@ -33,9 +33,12 @@ from nnunet_spine.nnunet.environment import (
     EPOCHS_VARIABLE,
     PRECISION_VARIABLE,
     SEED_VARIABLE,
+    is_trusted,
     positive_variable,
     whole_variable,
 )
+from nnunet_spine.nnunet.planned_network import built, check_network
+from nnunet_spine.nnunet.plans_check import check_before_training
 from nnunet_spine.protocol import PROTOCOL, Precision, Protocol
 from nnunet_spine.training.augmentation import make_transform
 from nnunet_spine.training.checkpoints import BEST, LATEST
@@ -68,13 +71,14 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this very signature
     ) -> None:
+        check_before_training(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
         if self.is_ddp:
             raise BadInput(
                 "This package's trainers use one GPU: a batch of the documented protocol is too small to be shared. "
                 "Leave `-num_gpus` out, and train the folds side by side instead."
             )
-        adopt(self.configuration_manager)
+        adopt(self.plans_manager, self.configuration_manager)
         self.protocol = replace(
             self.variant,
             epochs=positive_variable(EPOCHS_VARIABLE, self.variant.epochs),
@@ -104,7 +108,7 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
     @classmethod
     def build_network_architecture(
         cls,
-        plans_manager: Any,  # noqa: ARG003 - nnU-Net's signature, told apart by this name
+        plans_manager: Any,
         configuration_manager: Any,
         num_input_channels: int,
         num_output_channels: int,
@@ -112,19 +116,20 @@ class SpineTrainer(DurableTraining, nnUNetTrainer):
     ) -> nn.Module:
         """Build the network that the plans name, with what this variant changes.
 
-        nnU-Net calls this in every training and prediction, which makes it the place where the configuration
-        learns to find our preprocessor in nnU-Net's worker processes.
+        nnU-Net calls this in every training and prediction, which makes it the place where plans and configuration
+        learn to find our reader and our preprocessor in nnU-Net's worker processes.
         """
-        adopt(configuration_manager)
-        network: nn.Module = get_network_from_plans(
-            configuration_manager.network_arch_class_name,
+        adopt(plans_manager, configuration_manager)
+        name = configuration_manager.network_arch_class_name
+        planned = (
+            name,
             cls.network_arguments(configuration_manager),
             configuration_manager.network_arch_init_kwargs_req_import,
             num_input_channels,
             num_output_channels,
-            allow_init=False,
         )
-        return network
+        check_network(*planned, trusted=is_trusted())
+        return built(name, lambda: get_network_from_plans(*planned, allow_init=False))
 
     @classmethod
     def network_arguments(cls, configuration_manager: Any) -> dict[str, Any]:

@@ -11,7 +11,16 @@ from typing import Any
 import torch
 from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 
-from nnunet_spine.nnunet.environment import EPOCHS_VARIABLE, SEED_VARIABLE, positive_variable, whole_variable
+from nnunet_spine.nnunet.configuration import adopt
+from nnunet_spine.nnunet.environment import (
+    EPOCHS_VARIABLE,
+    SEED_VARIABLE,
+    Workspace,
+    positive_variable,
+    whole_variable,
+)
+from nnunet_spine.nnunet.orientation import ORIENTATION_KEY, of_plans
+from nnunet_spine.nnunet.plans_check import check_before_training
 from nnunet_spine.protocol import VARIANTS
 from nnunet_spine.training.durable import DurableTraining
 from nnunet_spine.training.record import write_nnunet_record
@@ -69,9 +78,34 @@ class nnUNetTrainerDurable(DurableTraining, nnUNetTrainer):
         dataset_json: dict[str, Any],
         device: torch.device = torch.device("cuda"),  # noqa: B008 - nnU-Net reads this very signature
     ) -> None:
+        check_before_training(plans, configuration, dataset_json)
         super().__init__(plans, configuration, fold, dataset_json, device)
         self.num_epochs: int = positive_variable(EPOCHS_VARIABLE, self.num_epochs)
         self.save_every = 1
+        self._record_orientation()
+
+    def _record_orientation(self) -> None:
+        """Add the data set's orientation to the plans, which are saved with the model: nnU-Net's have none."""
+        plans, raw = self.plans_manager.plans, Workspace.from_environment().raw
+        images = raw / self.plans_manager.dataset_name / "imagesTr"
+        found = of_plans(plans, self.configuration_manager.configuration, images)
+        if found.axes is not None:
+            plans[ORIENTATION_KEY] = found.as_json()
+        adopt(self.plans_manager, self.configuration_manager)
+
+    @staticmethod
+    def build_network_architecture(
+        plans_manager: Any,
+        configuration_manager: Any,
+        num_input_channels: int,
+        num_output_channels: int,
+        enable_deep_supervision: bool = True,
+    ) -> Any:
+        """Build nnU-Net's network; its predictor calls this first, so that the plans learn to turn images here."""
+        adopt(plans_manager, configuration_manager)
+        return nnUNetTrainer.build_network_architecture(
+            plans_manager, configuration_manager, num_input_channels, num_output_channels, enable_deep_supervision
+        )
 
     def initialize(self) -> None:
         """Seed where a seed is set, then as nnU-Net."""

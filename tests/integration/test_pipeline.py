@@ -106,7 +106,7 @@ def by_nnunet(tiny, path: Path, plans: dict[str, Any]) -> Array:
     """The preprocessed image as nnU-Net makes it for a prediction by these plans."""
     manager = PlansManager(plans)
     configuration = manager.get_configuration("3d_fullres")
-    adopt(configuration)
+    adopt(manager, configuration)
     preprocessor = configuration.preprocessor_class(verbose=False)
     data, _, _ = preprocessor.run_case([str(path)], None, manager, configuration, read_json(tiny.raw / "dataset.json"))
     return np.asarray(data[0])

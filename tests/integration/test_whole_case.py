@@ -58,7 +58,7 @@ def test_scores_have_the_bits_of_nnunets_predictor(tiny, tmp_path: Path, trainer
         predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
         predictor.initialize_from_trained_model_folder(str(folder), folds, CHECKPOINT)
     model = loaded(folder, folds)
-    grid = model.configuration.patch_size
+    grid = model.model.configuration.patch_size
     generator = torch.Generator().manual_seed(threads)
     for shape in (grid, [n - 1 for n in grid], [grid[0] // 2, grid[1], grid[2] - 5]):
         image = torch.rand((1, *shape), generator=generator)
@@ -74,7 +74,7 @@ def test_infinite_scores_are_no_segmentation(tiny, tmp_path: Path) -> None:
     with torch.no_grad():
         list(model.networks[0].parameters())[-1].fill_(1e6)  # beyond half precision
     with pytest.raises(WorkFailed, match="infinite scores"):
-        model.scores(torch.rand((1, *model.configuration.patch_size)))
+        model.scores(torch.rand((1, *model.model.configuration.patch_size)))
 
 
 def test_a_model_that_mirrors_is_left_to_nnunet(tiny, tmp_path: Path) -> None:

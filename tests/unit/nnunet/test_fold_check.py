@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+from small_plans import DATASET
 
 from nnunet_spine.cases import Fold, write_splits
 from nnunet_spine.cli.main import main
@@ -15,8 +17,10 @@ from nnunet_spine.nnunet.fold_check import check_folds
 def dataset(folder: Path, cases: str, folds: list[Fold] | None) -> tuple[Path, Path]:
     raw, preprocessed = (folder / f"nnUNet_{name}" / "Dataset058_Spine" for name in ("raw", "preprocessed"))
     (raw / "labelsTr").mkdir(parents=True)
-    (raw / "dataset.json").write_text("{}")
+    (raw / "dataset.json").write_text(json.dumps(DATASET))
+    (raw / "imagesTr").mkdir()
     for case in cases:
+        (raw / "imagesTr" / f"{case}_0000.nii.gz").write_bytes(b"")
         (raw / "labelsTr" / f"{case}.nii.gz").write_bytes(b"")
     if folds is not None:
         write_splits(preprocessed / "splits_final.json", folds)

@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from small_plans import small_plans, write_plans
 
 from nnunet_spine.cases import Fold, write_splits
 from nnunet_spine.errors import BadInput, NotFound, NotWritable, WorkFailed
@@ -103,30 +105,43 @@ def workspace(tmp_path: Path) -> Workspace:
     return workspace
 
 
+def finished(workspace: Workspace, fold: int | str, content: bytes = b"weights") -> Path:
+    """A fold with an archive for a checkpoint, in a model's folder with plans; its checkpoint."""
+    folder = Model("58").folder(workspace)
+    write_plans(folder, small_plans())
+    (folder / "nnUNetSpinePlans.json").replace(folder / "plans.json")
+    path = folder / f"fold_{fold}" / "checkpoint_final.pth"
+    path.parent.mkdir(exist_ok=True)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+    return path
+
+
 def test_prediction_wants_images_with_nnunets_names(workspace: Workspace, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="There is no folder"):
         predict_folder(Model("58"), tmp_path / "none", tmp_path / "out", workspace)
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "case.nii.gz").write_bytes(b"")
-    with pytest.raises(BadInput, match=r"_0000\.nii\.gz"):
+    with pytest.raises(BadInput, match=r"CASE_0000 and one of \.nii\.gz, \.nii, \.nrrd, \.mha"):
         predict_folder(Model("58"), tmp_path / "images", tmp_path / "out", workspace)
     assert not (tmp_path / "out").exists()
 
 
 def test_prediction_wants_finished_folds(workspace: Workspace, tmp_path: Path) -> None:
     (tmp_path / "case_0000.nii.gz").write_bytes(b"")
-    with pytest.raises(NotFound, match="finished: none"):
+    with pytest.raises(NotFound, match="There is no trained model"):
         predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace)
-    for fold in ("fold_0", "fold_all"):
-        (Model("58").folder(workspace) / fold).mkdir(parents=True)
-        (Model("58").folder(workspace) / fold / "checkpoint_final.pth").write_bytes(b"")
-    with pytest.raises(NotFound, match=r"no finished fold \[2\] \(finished: 0\)"):
+    (Model("58").folder(workspace) / "fold_0").mkdir(parents=True)
+    with pytest.raises(NotFound, match=r"finished: none.*checkpoint_final\.pth"):
+        predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace)
+    for fold in (0, "all"):
+        finished(workspace, fold)
+    with pytest.raises(NotFound, match=r"no finished fold 2 \(finished: 0, all\)"):
         predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace, folds=[0, 2])
 
 
 def test_what_is_predicted_already_is_kept(workspace: Workspace, tmp_path: Path) -> None:
-    (Model("58").folder(workspace) / "fold_0").mkdir(parents=True)
-    (Model("58").folder(workspace) / "fold_0" / "checkpoint_final.pth").write_bytes(b"")
+    finished(workspace, 0)
     (tmp_path / "case_0000.nii.gz").write_bytes(b"")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "case.nii.gz").write_bytes(b"earlier")
@@ -136,17 +151,15 @@ def test_what_is_predicted_already_is_kept(workspace: Workspace, tmp_path: Path)
 
 
 def test_predictions_of_two_models_are_not_mixed(workspace: Workspace, tmp_path: Path) -> None:
-    fold = Model("58").folder(workspace) / "fold_0"
-    fold.mkdir(parents=True)
-    (fold / "checkpoint_final.pth").write_bytes(b"one")
+    checkpoint = finished(workspace, 0)
     (tmp_path / "case_0000.nii.gz").write_bytes(b"")
     output = tmp_path / "out"
     output.mkdir()
     (output / "case.nii.gz").write_bytes(b"earlier")
-    inputs = {"fold_0": hashlib.sha256(b"one").hexdigest()}
+    inputs = {"fold_0": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
     write_manifest(output, make_manifest("predict", parameters={}, inputs=inputs))
     assert predict_folder(Model("58"), tmp_path, output, workspace).kept == ("case",)
-    (fold / "checkpoint_final.pth").write_bytes(b"another")
+    finished(workspace, 0, b"another")
     with pytest.raises(NotWritable, match="another model or of other folds"):
         predict_folder(Model("58"), tmp_path, output, workspace)
     # A manifest of another step says nothing about predictions.

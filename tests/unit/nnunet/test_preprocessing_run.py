@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
+from small_plans import small_configuration, small_plans, write_plans
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, WorkFailed
 from nnunet_spine.grids import Geometry
@@ -47,10 +48,10 @@ class Pool:
     def __exit__(self, *_error: object) -> None:
         pass
 
-    def submit(self, _work, plans_file, configuration, _dataset_json, output, *_files) -> Job:
+    def submit(self, _function, work, output, *_files) -> Job:
         if output.name in self.failing:
             return Job(self.failing[output.name])
-        settings = json.loads(plans_file.read_text())["configurations"][configuration]
+        settings = work.plans["configurations"][work.configuration]["spine_preprocessing"]
         for part in PARTS:
             (output.parent / f"{output.name}{part}").write_text(str(settings["gamma"]))
         return Job(None)
@@ -82,15 +83,13 @@ def workspace(tmp_path: Path) -> Workspace:
 
 
 def plan(workspace: Workspace, gamma: float) -> None:
-    plans = {"configurations": {"3d_fullres": {"data_identifier": "cases", "gamma": gamma}}}
-    (workspace.preprocessed / DATASET / "nnUNetSpinePlans.json").write_text(json.dumps(plans))
+    write_settings(workspace, {**IntensitySettings().as_json(), "gamma": gamma})
 
 
 def write_settings(workspace: Workspace, settings: dict[str, Any]) -> None:
     """Plans with intensity settings of ours."""
-    configuration = {"data_identifier": "cases", "gamma": 0.7, "spine_preprocessing": settings}
-    plans = {"configurations": {"3d_fullres": configuration}}
-    (workspace.preprocessed / DATASET / "nnUNetSpinePlans.json").write_text(json.dumps(plans))
+    configuration = small_configuration(data_identifier="cases", spine_preprocessing=settings)
+    write_plans(workspace.preprocessed / DATASET, small_plans(configurations={"3d_fullres": configuration}))
 
 
 def contents(workspace: Workspace) -> dict[str, str]:
@@ -183,9 +182,9 @@ def test_what_raw_data_must_have(workspace: Workspace) -> None:
         preprocess_dataset("58", workspace)
 
 
-@pytest.mark.parametrize(("plans", "has"), [("{}", "none"), ('{"configurations": {"2d": {}}}', "2d")])
-def test_plans_without_the_configuration(workspace: Workspace, plans: str, has: str) -> None:
-    (workspace.preprocessed / DATASET / "nnUNetSpinePlans.json").write_text(plans)
+@pytest.mark.parametrize(("configurations", "has"), [({}, "none"), ({"2d": {}}, "2d")])
+def test_plans_without_the_configuration(workspace: Workspace, configurations: dict[str, Any], has: str) -> None:
+    write_plans(workspace.preprocessed / DATASET, small_plans(configurations=configurations))
     with pytest.raises(BadInput, match=f"no configuration 3d_fullres; it has {has}"):
         preprocess_dataset("58", workspace)
 
@@ -200,8 +199,10 @@ def test_a_worker_names_the_case_that_fails(workspace: Workspace, monkeypatch, f
             raise failure
 
     class Plans:
-        def __init__(self, _file: str) -> None:
+        def __init__(self, _content: dict[str, Any]) -> None:
             pass
+
+        plans: ClassVar[dict[str, Any]] = {}
 
         def get_configuration(self, _name: str) -> Plans:
             return self
@@ -211,9 +212,8 @@ def test_a_worker_names_the_case_that_fails(workspace: Workspace, monkeypatch, f
 
     monkeypatch.setattr("nnunetv2.utilities.plans_handling.plans_handler.PlansManager", Plans)
     raw, folder = workspace.raw / DATASET, workspace.preprocessed / DATASET
-    (folder / "dataset.json").write_text("{}")
     files = (raw / "imagesTr" / "b_0000.nii.gz", raw / "labelsTr" / "b.nii.gz")
-    work = (folder / "nnUNetSpinePlans.json", "3d_fullres", folder / "dataset.json", folder / "b", *files)
+    work = (preprocessing_run._Work({}, "3d_fullres", {}), folder / "b", *files)
     with pytest.raises(BadInput, match=f"b cannot be preprocessed: {failure}"):
         preprocessing_run._preprocess_case(*work)
     files[0].write_bytes(files[0].read_bytes()[:-20])

@@ -9,14 +9,13 @@ import pytest
 import torch
 from monai.losses import DiceLoss
 from monai.networks.nets import UNet
+from small_plans import DATASET, small_configuration, small_plans, write_plans
 from torch import nn
 
 from nnunet_spine.cases import Fold, write_splits
 from nnunet_spine.errors import BadInput
-from nnunet_spine.files import write_json
 from nnunet_spine.networks.unet import NETWORK_CLASS, architecture_arguments
 from nnunet_spine.nnunet.environment import Workspace
-from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.protocol import PROTOCOL, Augmentation, departures
 from nnunet_spine.training import variants
 from nnunet_spine.training.augmentation import make_transform
@@ -34,30 +33,14 @@ def trainer(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, **edited: 
         monkeypatch.setenv(variable, str(folder / variable))
     monkeypatch.delenv("NNUNET_SPINE_EPOCHS", raising=False)
     monkeypatch.delenv("NNUNET_SPINE_SEED", raising=False)
-    configuration = {
-        "data_identifier": "cases",
-        "preprocessor_name": "SpinePreprocessor",
-        "batch_size": 2,
-        "patch_size": list(GRID),
-        "spacing": [3.0, 1.0, 1.0],
-        "batch_dice": False,
-        "architecture": {
-            "network_class_name": NETWORK_CLASS,
-            "arch_kwargs": {**architecture_arguments(), **edited},
-            "_kw_requires_import": [],
-        },
-        "spine_preprocessing": IntensitySettings().as_json(),
+    architecture = {
+        "network_class_name": NETWORK_CLASS,
+        "arch_kwargs": {**architecture_arguments(), **edited},
+        "_kw_requires_import": [],
     }
-    plans = {
-        "continue_training": False,
-        "dataset_name": "Dataset058_Spine",
-        "plans_name": "nnUNetSpinePlans",
-        "image_reader_writer": "SimpleITKIO",
-        "label_manager": "LabelManager",
-        "configurations": {"3d_fullres": configuration},
-    }
-    names = {"channel_names": {"0": "T1"}, "labels": {"background": 0, "tumor": 1}, "file_ending": ".nii.gz"}
-    made: SpineTrainer = getattr(variants, name)(plans, "3d_fullres", 0, names, torch.device("cpu"))
+    configuration = small_configuration(architecture=architecture, patch_size=list(GRID))
+    plans = small_plans(configurations={"3d_fullres": configuration}, continue_training=False)
+    made: SpineTrainer = getattr(variants, name)(plans, "3d_fullres", 0, DATASET, torch.device("cpu"))
     return made
 
 
@@ -138,6 +121,6 @@ def test_a_fold_needs_cases_on_both_sides(tmp_path: Path, fold: Fold, words: str
     workspace = Workspace.from_environment(tmp_path)
     folder = workspace.preprocessed / "Dataset058_Spine"
     write_splits(folder / "splits_final.json", [fold])
-    write_json(folder / "nnUNetSpinePlans.json", {"configurations": {"3d_fullres": {"data_identifier": "cases"}}})
+    write_plans(folder)
     with pytest.raises(BadInput, match=f"Fold 0 .* {words} test cases"):
         train_fold(TrainingJob("58", 0), workspace)

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import importlib
-import json
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from small_plans import small_configuration, small_plans, write_plans
 
 from nnunet_spine.cases import Fold, write_splits
 from nnunet_spine.errors import BadInput, MissingDependency, NotFound
@@ -80,18 +80,19 @@ def test_training_wants_plans_then_cases_then_a_fold(workspace: Workspace) -> No
     folder = workspace.preprocessed / "Dataset058_Spine"
     with pytest.raises(NotFound, match="nnunet-spine plan 58"):
         train_fold(TrainingJob("58", 0), workspace)
-    (folder / "nnUNetSpinePlans.json").write_text("{}")
+    write_plans(folder, small_plans(configurations={}))
     with pytest.raises(BadInput, match="no configuration 3d_fullres; it has none"):
         train_fold(TrainingJob("58", 0), workspace)
     configurations = {
-        "3d_fullres": {"data_identifier": "cases_3d"},
+        "3d_fullres": small_configuration(data_identifier="cases_3d"),
         "heir": {"inherits_from": "3d_fullres"},
         "ring": {"inherits_from": "ring"},
     }
-    (folder / "nnUNetSpinePlans.json").write_text(json.dumps({"configurations": configurations}))
-    for name in ("2d", "ring"):
-        with pytest.raises(BadInput, match=f"no configuration {name}; it has 3d_fullres, heir, ring"):
-            train_fold(TrainingJob("58", 0, configuration=name), workspace)
+    write_plans(folder, small_plans(configurations=configurations))
+    with pytest.raises(BadInput, match="no configuration 2d; it has 3d_fullres, heir, ring"):
+        train_fold(TrainingJob("58", 0, configuration="2d"), workspace)
+    with pytest.raises(BadInput, match='configuration ring: `inherits_from` is "ring".*without a circle'):
+        train_fold(TrainingJob("58", 0, configuration="ring"), workspace)
     (folder / "cases_3d").mkdir()
     (folder / "cases_3d" / "a.pkl").write_bytes(b"")
     for name in ("3d_fullres", "heir"):
@@ -111,12 +112,11 @@ def test_numbers_that_make_no_sense(workspace: Workspace, option: dict[str, int]
 def test_a_fold_is_complete_with_checkpoint_summary_and_every_prediction(workspace: Workspace) -> None:
     folder = fold_folder(TrainingJob("58", 0), workspace)
     assert folder.parent.name == "nnUNetTrainerSpine__nnUNetSpinePlans__3d_fullres"
-    fold = Fold(0, ("b",), ("a",))
     for name in ("checkpoint_final.pth", "validation/summary.json", "validation/a.nii.gz"):
-        assert not is_complete(folder, fold)
+        assert not is_complete(folder, ["a"])
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(b"")
-    assert is_complete(folder, fold)
+    assert is_complete(folder, ["a"])
 
 
 @pytest.mark.parametrize("value", ["many", "-3", "0", "2.5"])
