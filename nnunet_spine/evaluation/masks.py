@@ -16,6 +16,7 @@ from nnunet_spine.grids import Geometry
 from nnunet_spine.images import is_volume_file, read_volume, volume_stem
 
 _FOLD_FOLDER = re.compile(r"fold_(\d+)")
+_ALL_FOLDER = "fold_all"
 VALIDATION_FOLDER = "validation"
 """Folder of a fold's predictions of its own test cases, in nnU-Net's results."""
 
@@ -144,9 +145,12 @@ def locate_predictions(folder: Path, fold_of: Mapping[str, int]) -> Located:
     ------
     NotFound
         Where there is no such folder, or it has no prediction of any case.
+    BadInput
+        If its predictions are those of nnU-Net's fold `all`, which trained on every case.
     """
     if not folder.is_dir():
         raise NotFound(f"There is no folder {folder} with predictions. Check the path.")
+    _refuse_all(folder)
     by_fold = {int(m[1]): p for p in folder.iterdir() if p.is_dir() and (m := _FOLD_FOLDER.fullmatch(p.name))}
     paths: dict[str, Path] = {}
     extra = []
@@ -164,3 +168,16 @@ def locate_predictions(folder: Path, fold_of: Mapping[str, int]) -> Located:
             "Give a folder of predictions, or a trained-model folder (TRAINER__PLANS__CONFIGURATION)."
         )
     return Located(paths, tuple(extra))
+
+
+def _refuse_all(folder: Path) -> None:
+    """Refuse a model of the fold `all` alone, and the predictions of its training cases."""
+    place = folder.resolve()
+    own = place.parent if place.name == VALIDATION_FOLDER else place
+    alone = (folder / _ALL_FOLDER).is_dir() and not any(folder.glob("fold_[0-9]*")) and not volumes_by_case(folder)
+    if alone or own.name == _ALL_FOLDER:
+        raise BadInput(
+            f"{folder} is of the fold `all`, which trained on every case: there are no test cases, and the Dice of its "
+            "predictions says nothing about new patients. Train and evaluate the numbered folds, or give predictions "
+            "of images that it has not seen."
+        )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ class Orientation:
 
     def is_too_oblique(self, angle_degrees: float) -> bool:
         """Whether an image is oblique beyond what training held."""
-        return self.largest_angle_degrees is not None and angle_degrees > self.largest_angle_degrees + OBLIQUE_DEGREES
+        known = self.largest_angle_degrees
+        return known is not None and round(angle_degrees, 2) > known + OBLIQUE_DEGREES
 
 
 def is_record(value: Any) -> bool:
@@ -157,7 +159,7 @@ def is_stated(path: Path) -> bool:
     if name.endswith(".mha"):
         with path.open("rb") as stream:
             header = stream.read(_MHA_HEADER_BYTES)
-        return any(word in header for word in (b"TransformMatrix", b"Rotation", b"Orientation"))
+        return re.search(rb"(?m)^(TransformMatrix|Rotation|Orientation)\s*=", header) is not None
     if name.endswith(".nrrd"):
         return bool(reader.HasMetaDataKey("NRRD_space"))
     codes = [reader.GetMetaData(key) for key in ("qform_code", "sform_code") if reader.HasMetaDataKey(key)]
@@ -201,7 +203,7 @@ class Survey:
     axes
         Of each image; None if it does not say.
     largest_angle_degrees
-        Over all images, rounded up to a hundredth.
+        Over all images, rounded to a hundredth.
     """
 
     axes: tuple[str | None, ...]
@@ -245,7 +247,7 @@ def survey(images: Sequence[Path], reader: str = "") -> Survey:
     grids = [(path, _header(path)) for path in images if is_volume_file(path)]
     axes = tuple(_OF_READERS.get(reader) or _stated_axes(path, grid) for path, grid in grids)
     angle = max((angle_degrees(grid) for _, grid in grids), default=0.0)
-    return Survey(axes, math.ceil(angle * 100 - 1e-6) / 100)
+    return Survey(axes, round(angle, 2))
 
 
 def _stated_axes(path: Path, grid: Geometry) -> str | None:

@@ -128,8 +128,8 @@ def _is_plain(value: Any, depth: int = 0) -> bool:
     return value is None or isinstance(value, bool) or _is_number(value, -LARGEST_NUMBER, LARGEST_NUMBER)
 
 
-def _is_object(value: Any, holds: Callable[[Any], bool], most: int = LONGEST_LIST) -> bool:
-    return isinstance(value, dict) and 0 < len(value) <= most and all(map(holds, value.values()))
+def _is_object(value: Any, holds: Callable[[Any], bool], most: int = LONGEST_LIST, least: int = 1) -> bool:
+    return isinstance(value, dict) and least <= len(value) <= most and all(map(holds, value.values()))
 
 
 def _is_order(value: Any) -> bool:
@@ -156,7 +156,9 @@ _PLANS: dict[str, Rule] = {
     ORIENTATION_KEY: Rule("what `nnunet-spine plan` writes: axes and an angle", is_record, needed=False),
     **{
         f"foreground_intensity_properties_{key}": Rule(
-            "statistics of each channel", lambda v: _is_object(v, lambda o: _is_object(o, _is_number)), needed=False
+            "statistics of each channel",
+            lambda v: _is_object(v, lambda one: _is_object(one, _is_number), least=0),
+            needed=False,
         )
         for key in ("per_channel", "by_modality")
     },
@@ -249,7 +251,7 @@ def check_plans(plans: Mapping[str, Any], where: str, *, trusted: bool = False) 
         raise _wrong(where, "configurations", configurations, f"an object of at most {MOST_CONFIGURATIONS}")
     for name, configuration in configurations.items():
         if not is_plain_name(name) or not isinstance(configuration, dict):
-            raise _wrong(where, f"configurations.{_shown(name)}", configuration, f"an object under {_NAME.words}")
+            raise _wrong(where, f"configurations.{_named(name)}", configuration, f"an object under {_NAME.words}")
         if "data_identifier" in configuration:
             _check(configuration, {"data_identifier": _NAME}, f"{where}, configuration {name}", trusted=trusted)
     _check(plans, _PLANS, where, trusted=trusted)
@@ -311,7 +313,7 @@ def _check_architecture(architecture: Any, where: str, *, trusted: bool) -> None
         value = arguments.get(name)
         known = value is None or (isinstance(value, str) and PARTS_OF_NETWORKS.fullmatch(value) is not None)
         if name not in arguments or not (known or (trusted and isinstance(value, str))):
-            raise _wrong(where, f"arch_kwargs.{_shown(name)}", value, f"a class of torch.nn. {_TRUSTED}")
+            raise _wrong(where, f"arch_kwargs.{_named(name)}", value, f"a class of torch.nn. {_TRUSTED}")
 
 
 def _inherited(configurations: Mapping[str, Any], name: str, where: str) -> dict[str, Any]:
@@ -389,7 +391,7 @@ def _check_listed_images(listed: Any, where: str) -> None:
     for case, files in listed.items():
         paths = [files.get("label"), *_as_list(files.get("images"))] if isinstance(files, dict) else [None]
         if not is_plain_name(case) or not all(_stays(path) for path in paths):
-            raise _wrong(where, f"dataset.{_shown(case)}", files, "`images` and a `label` in the data set's folder")
+            raise _wrong(where, f"dataset.{_named(case)}", files, "`images` and a `label` in the data set's folder")
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -423,6 +425,10 @@ def _is_dotted(value: Any) -> bool:
 
 def _wrong(where: str, key: str, value: Any, expected: str) -> BadInput:
     return BadInput(f"{where}: `{key}` is {_shown(value)}; expected {expected.rstrip('.')}.")
+
+
+def _named(key: Any) -> str:
+    return _shown(key).strip('"')
 
 
 def _shown(value: Any) -> str:

@@ -147,10 +147,10 @@ def predict_folder(
         logger.warning(TRUST_WARNING)
     about = _about(folder, model.configuration, workspace, trusted=trusted)
     workspace.apply()
-    prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
-    checkpoints = {fold_name(fold): _sound(folder / fold_name(fold) / CHECKPOINT) for fold in used}
     endings = (PROBABILITIES_ENDING, about.ending) if save_probabilities else (about.ending,)
-    with sole_writer_in(output):
+    with _leaving_nothing(output), sole_writer_in(output):
+        prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
+        checkpoints = {fold_name(fold): _sound(folder / fold_name(fold) / CHECKPOINT) for fold in used}
         kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
         missing = {case: path for case, path in cases.items() if case not in kept}
         if kept:
@@ -166,6 +166,21 @@ def predict_folder(
             )
             _predict(work, missing, output, endings, progress)
     return Predicted(output, tuple(missing), kept, used, tuple(warnings))
+
+
+@contextmanager
+def _leaving_nothing(output: Path) -> Iterator[None]:
+    """Remove what a prediction that came to no result has made: its manifest, and the folder if that was new."""
+    was_there = output.is_dir()
+    had_content = was_there and any(output.iterdir())
+    try:
+        yield
+    except BaseException:
+        if not had_content and output.is_dir() and {path.name for path in output.iterdir()} <= {MANIFEST_FILE}:
+            (output / MANIFEST_FILE).unlink(missing_ok=True)
+            if not was_there:
+                output.rmdir()
+        raise
 
 
 @dataclass(frozen=True)

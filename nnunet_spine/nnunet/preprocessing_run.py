@@ -99,9 +99,9 @@ def preprocess_dataset(
     different = _departures(settings)
     cases = _raw_cases(workspace.raw / name)
     workspace.apply()
-    prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
     output = folder / settings["data_identifier"]
     with sole_writer(output):
+        prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
         state_file = folder / f"{output.name}_manifest.json"
         state = read_object(state_file) if state_file.is_file() else None
         _check_ours(output, state, plans_name, configuration)

@@ -15,6 +15,7 @@ from nnunet_spine.images import Volume, write_volume
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.planning import plan_dataset
 from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset
+from nnunet_spine.training.run import TrainingJob, train_fold
 
 DATASET = "Dataset058_Tiny"
 CASES = 8
@@ -90,6 +91,14 @@ def make_tiny_study(root: Path) -> TinyStudy:
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> TinyStudy:
     """The small data set, planned and preprocessed once; tests must not change it."""
     return make_tiny_study(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def trained(tiny: TinyStudy, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """The small data set with fold 0 trained for an epoch; tests must not change it."""
+    workspace = Workspace(tiny.workspace.raw, tiny.workspace.preprocessed, tmp_path_factory.mktemp("trained"))
+    train_fold(TrainingJob("58", 0, epochs=1, device="cpu", threads=1), workspace)
+    return workspace
 
 
 @pytest.fixture

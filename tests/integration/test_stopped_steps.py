@@ -9,8 +9,7 @@ import time
 from pathlib import Path
 
 import psutil
-import pytest
-from training_processes import COMMAND, environment, fold_folder, run, started, train_arguments, wait_until
+from training_processes import COMMAND, environment, run, started, wait_until
 
 ONE_CPU = {"SLURM_CPUS_PER_TASK": "1"}
 
@@ -52,15 +51,6 @@ def test_preprocessing_that_is_stopped_goes_on_with_equal_bytes(tiny, tmp_path: 
     assert contents(made, ".b2nd", ".pkl") == contents(data, ".b2nd", ".pkl")
 
 
-@pytest.fixture(scope="module")
-def trained(tiny, tmp_path_factory) -> Path:
-    results = tmp_path_factory.mktemp("trained")
-    done = run(train_arguments(1), **environment(tiny, results))
-    assert done.returncode == 0, done.stderr
-    assert fold_folder(results).is_dir()
-    return results
-
-
 def many_images(tiny, folder: Path) -> Path:
     """32 images to predict."""
     folder.mkdir()
@@ -70,9 +60,9 @@ def many_images(tiny, folder: Path) -> Path:
     return folder
 
 
-def test_prediction_that_is_stopped_goes_on_with_equal_bytes(tiny, trained: Path, tmp_path: Path) -> None:
+def test_prediction_that_is_stopped_goes_on_with_equal_bytes(tiny, trained, tmp_path: Path) -> None:
     images = many_images(tiny, tmp_path / "images")
-    variables = environment(tiny, trained, **ONE_CPU)
+    variables = environment(tiny, trained.results, **ONE_CPU)
     arguments = [*COMMAND, "predict", "58", "--input", str(images), "--device", "cpu", "--output"]
     stop([*arguments, str(tmp_path / "stopped")], variables, tmp_path / "stopped", ".nii.gz")
     made = contents(tmp_path / "stopped", ".nii.gz")
@@ -86,10 +76,10 @@ def test_prediction_that_is_stopped_goes_on_with_equal_bytes(tiny, trained: Path
     assert made.items() <= whole.items()
 
 
-def test_a_killed_worker_of_a_prediction_is_told_and_the_finished_cases_are_kept(tiny, trained: Path, tmp_path) -> None:
+def test_a_killed_worker_of_a_prediction_is_told_and_the_finished_cases_are_kept(tiny, trained, tmp_path) -> None:
     images = many_images(tiny, tmp_path / "images")
     output = tmp_path / "out"
-    variables = environment(tiny, trained, **ONE_CPU)
+    variables = environment(tiny, trained.results, **ONE_CPU)
     arguments = [*COMMAND, "predict", "58", "--input", str(images), "--device", "cpu", "--output", str(output)]
     with started(arguments, variables) as process:
         wait_until(lambda: list(output.glob("*.nii.gz")), process)

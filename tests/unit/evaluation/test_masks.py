@@ -84,3 +84,17 @@ def test_locate_says_where_it_looked(tmp_path):
     (tmp_path / "fold_0").mkdir()
     with pytest.raises(NotFound, match=r"fold folders \(fold_0\)"):
         locate_predictions(tmp_path, FOLD_OF)
+
+
+@pytest.mark.parametrize("given", [".", "fold_all", "fold_all/validation"])
+def test_locate_refuses_the_model_of_all_cases(tmp_path, given):
+    touch(tmp_path / "fold_all" / "validation" / "a.nii.gz")
+    with pytest.raises(BadInput, match=r"fold `all`, which trained on every case: there are no test cases"):
+        locate_predictions(tmp_path / given, FOLD_OF)
+
+
+def test_locate_takes_the_numbered_folds_beside_the_one_of_all_cases(tmp_path):
+    touch(tmp_path / "fold_all" / "validation" / "a.nii.gz", tmp_path / "fold_0" / "validation" / "a.nii.gz")
+    located = locate_predictions(tmp_path, FOLD_OF)
+    assert located.paths == {"a": tmp_path / "fold_0" / "validation" / "a.nii.gz"}
+    assert located.extra == ()

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small_plans import small_configuration, small_plans, write_plans
 
-from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, WorkFailed
+from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, NotWritable, WorkFailed
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume, write_volume
 from nnunet_spine.nnunet import preprocessing_run
@@ -187,6 +187,118 @@ def test_plans_without_the_configuration(workspace: Workspace, configurations: d
     write_plans(workspace.preprocessed / DATASET, small_plans(configurations=configurations))
     with pytest.raises(BadInput, match=f"no configuration 3d_fullres; it has {has}"):
         preprocess_dataset("58", workspace)
+
+
+def cases_folder(workspace: Workspace) -> Path:
+    return workspace.preprocessed / DATASET / "cases"
+
+
+def test_a_folder_of_something_else_is_left_alone(workspace: Workspace) -> None:
+    folder = cases_folder(workspace)
+    (folder / "photos").mkdir(parents=True)
+    for name in ("photos/1.jpg", "thesis.docx", "a.pkl"):
+        (folder / name).write_text("precious")
+    before = {path: path.read_text() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(NotWritable, match=r"what is no preprocessed case: photos, thesis\.docx\. Nothing was removed"):
+        preprocess_dataset("58", workspace)
+    assert {path: path.read_text() for path in folder.rglob("*") if path.is_file()} == before
+    assert not (workspace.preprocessed / DATASET / "gt_segmentations").exists()
+
+
+def test_many_strays_are_a_count_and_five_names(workspace: Workspace) -> None:
+    cases_folder(workspace).mkdir()
+    for number in range(9):
+        (cases_folder(workspace) / f"s{number}.txt").write_text("")
+    with pytest.raises(NotWritable, match=r"s0\.txt, s1\.txt, s2\.txt, s3\.txt, s4\.txt and 4 more"):
+        preprocess_dataset("58", workspace)
+
+
+def test_files_that_look_like_cases_are_removed_only_if_preprocessing_made_them(workspace: Workspace) -> None:
+    folder = cases_folder(workspace)
+    folder.mkdir()
+    for name in ("theirs.pkl", "theirs.b2nd", "theirs.npz"):
+        (folder / name).write_text("precious")
+    with pytest.raises(NotWritable, match="not made by `nnunet-spine preprocess` of the plans nnUNetSpinePlans"):
+        preprocess_dataset("58", workspace)
+    manifest = {"step": "preprocess", "parameters": {"plans": "OtherPlans"}}
+    for odd in (manifest, {"step": "train"}, {}, {"step": "preprocess", "parameters": []}):
+        (folder.parent / "cases_manifest.json").write_text(json.dumps(odd))
+        with pytest.raises(NotWritable, match="not made by"):
+            preprocess_dataset("58", workspace)
+    assert len(list(folder.iterdir())) == 3
+
+
+def test_cases_that_nnunet_made_by_these_plans_are_made_anew(workspace: Workspace) -> None:
+    configuration = small_configuration()
+    write_plans(workspace.preprocessed / DATASET, small_plans(configurations={"3d_fullres": configuration}))
+    folder = workspace.preprocessed / DATASET / configuration["data_identifier"]
+    folder.mkdir()
+    for name in ("a.pkl", "gone.b2nd", ".DS_Store"):
+        (folder / name).write_text("")
+    assert preprocess_dataset("58", workspace).done == ("a", "b", "c")
+    assert {path.name for path in folder.iterdir()} == {f"{c}{part}" for c in "abc" for part in PARTS} | {".DS_Store"}
+
+
+def test_a_link_is_not_emptied_nor_written_into(workspace: Workspace, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.mkdir()
+    (precious / "a.pkl").write_text("precious")
+    cases_folder(workspace).symlink_to(precious)
+    with pytest.raises(NotWritable, match="cases is a link"):
+        preprocess_dataset("58", workspace)
+    cases_folder(workspace).unlink()
+    (workspace.preprocessed / DATASET / "gt_segmentations").symlink_to(precious)
+    with pytest.raises(NotWritable, match="gt_segmentations is a link"):
+        preprocess_dataset("58", workspace)
+    assert [(path.name, path.read_text()) for path in precious.iterdir()] == [("a.pkl", "precious")]
+
+
+@pytest.mark.parametrize("identifier", ["gt_segmentations", "..", "/", "../../nnUNet_raw", "", "dataset.json"])
+def test_a_folder_that_plans_may_not_name(workspace: Workspace, identifier: str) -> None:
+    """The folder that is emptied of old cases is named by the plans, which may be anybody's."""
+    (workspace.raw / DATASET / "a.pkl").write_text("precious")
+    configuration = small_configuration(data_identifier=identifier)
+    write_plans(workspace.preprocessed / DATASET, small_plans(configurations={"3d_fullres": configuration}))
+    before = sorted(workspace.raw.rglob("*"))
+    with pytest.raises((BadInput, NotWritable)):
+        preprocess_dataset("58", workspace)
+    assert sorted(workspace.raw.rglob("*")) == before
+
+
+@pytest.mark.parametrize("state", ["[]", "{", "null", '{"step": NaN}'])
+def test_an_odd_manifest_is_a_sentence(workspace: Workspace, state: str) -> None:
+    (workspace.preprocessed / DATASET / "cases_manifest.json").write_text(state)
+    with pytest.raises(BadInput, match="cases_manifest"):
+        preprocess_dataset("58", workspace)
+
+
+def test_an_odd_list_of_inputs_keeps_nothing(workspace: Workspace) -> None:
+    preprocess_dataset("58", workspace)
+    path = workspace.preprocessed / DATASET / "cases_manifest.json"
+    state = json.loads(path.read_text())
+    for inputs in (["a"], None, {"a": 3}):
+        path.write_text(json.dumps({**state, "inputs": inputs}))
+        assert preprocess_dataset("58", workspace).done == ("a", "b", "c")
+
+
+def test_cases_of_another_orientation_are_made_anew(workspace: Workspace) -> None:
+    """The test images have the axes of LPS. Version 0.1 named no orientation and turned nothing."""
+    preprocess_dataset("58", workspace)
+    path = workspace.preprocessed / DATASET / "cases_manifest.json"
+    state = json.loads(path.read_text())
+    assert state["parameters"]["orientation"] == "PIL"
+    del state["parameters"]["orientation"]
+    path.write_text(json.dumps(state))
+    assert preprocess_dataset("58", workspace).done == ("a", "b", "c")
+    assert preprocess_dataset("58", workspace).done == ()
+    plans = small_plans(configurations={"3d_fullres": small_configuration(data_identifier="cases")})
+    plans["spine_orientation"] = {"axes": "LPS", "largest_angle_degrees": 0.0}
+    write_plans(workspace.preprocessed / DATASET, plans)
+    assert preprocess_dataset("58", workspace).done == ("a", "b", "c")
+    state = json.loads(path.read_text())
+    del state["parameters"]["orientation"]
+    path.write_text(json.dumps(state))
+    assert preprocess_dataset("58", workspace).done == ()
 
 
 @pytest.mark.parametrize("failure", [BadInput("not finite"), GeometryMismatch("not one grid"), RuntimeError("damaged")])
