@@ -244,7 +244,7 @@ def survey(images: Sequence[Path], reader: str = "") -> Survey:
     BadInput
         If one has no header that can be read, or axes that are not at right angles.
     """
-    grids = [(path, _header(path)) for path in images if is_volume_file(path)]
+    grids = [(path, stored_grid(path)) for path in images if is_volume_file(path)]
     axes = tuple(_OF_READERS.get(reader) or _stated_axes(path, grid) for path, grid in grids)
     angle = max((angle_degrees(grid) for _, grid in grids), default=0.0)
     return Survey(axes, round(angle, 2))
@@ -257,7 +257,8 @@ def _stated_axes(path: Path, grid: Geometry) -> str | None:
     return axes_of(grid)
 
 
-def _header(path: Path) -> Geometry:
+def stored_grid(path: Path) -> Geometry:
+    """Grid of a volume file by its header; `BadInput` if it has none that can be read."""
     try:
         return read_volume_header(path).geometry
     except (RuntimeError, OSError) as error:

@@ -13,7 +13,7 @@ from nnunetv2.paths import nnUNet_preprocessed
 
 from nnunet_spine.cases import SPLITS_FILE, read_splits
 from nnunet_spine.errors import BadInput
-from nnunet_spine.files import write_json
+from nnunet_spine.files import replacing, write_json
 from nnunet_spine.networks.memory import training_bytes
 from nnunet_spine.networks.unet import NETWORK_CLASS, architecture_arguments
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME
@@ -105,7 +105,8 @@ class SpinePlanner(ExperimentPlanner):
     def write_plans(self) -> None:
         """Write the plans, and beside them the data set's description, as nnU-Net does."""
         write_json(self.folder / f"{self.plans_identifier}.json", self.plans)
-        shutil.copy(Path(self.raw_dataset_folder) / "dataset.json", self.folder / "dataset.json")
+        with replacing(self.folder / "dataset.json") as temporary:
+            shutil.copyfile(Path(self.raw_dataset_folder) / "dataset.json", temporary)
 
     def _configuration(self, derived: Derived) -> dict[str, Any]:
         """The one configuration, in nnU-Net's terms."""

@@ -9,9 +9,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cases import CHANNEL
-from nnunet_spine.errors import BadInput, NotFound, WorkFailed
-from nnunet_spine.files import write_csv
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, WorkFailed
+from nnunet_spine.files import check_output, write_csv
 from nnunet_spine.locks import sole_writer_in
 from nnunet_spine.nnunet.case_measures import WORKER_IMPORTS, ResizeCeiling, measure_cases
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
@@ -20,6 +19,7 @@ from nnunet_spine.nnunet.fold_check import check_folds
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
 from nnunet_spine.nnunet.orientation import ORIENTATION_KEY, survey
 from nnunet_spine.nnunet.plans_check import read_dataset_json
+from nnunet_spine.nnunet.raw_cases import ENDING, raw_cases
 from nnunet_spine.nnunet.runtime import quiet
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
 from nnunet_spine.progress import Progress, silent
@@ -92,10 +92,17 @@ def plan_dataset(
     raw = workspace.raw / name
     if not (raw / "dataset.json").is_file():
         raise NotFound(f"There is no raw data set {raw}. Make it with `nnunet-spine convert`.")
-    read_dataset_json(raw / "dataset.json")
-    images = _training_images(raw)
+    ending = read_dataset_json(raw / "dataset.json")["file_ending"]
+    if ending != ENDING:
+        raise BadInput(
+            f"{raw / 'dataset.json'} has `file_ending` {ending}; this package plans and preprocesses {ENDING}. Convert "
+            "the data set with `nnunet-spine convert`."
+        )
+    images = [image for image, _ in raw_cases(raw).values()]
     folder = workspace.preprocessed / name
     with sole_writer_in(folder):
+        for written in ("dataset_fingerprint.json", "dataset.json"):  # by nnU-Net, which would follow a link
+            check_output(folder / written)
         check_folds(raw, folder)
         orientation = survey(images)
         if len(set(orientation.axes)) > 1:
@@ -120,17 +127,6 @@ def plan_dataset(
     return Planned(folder / f"{plans_name}.json", plans, ceiling, bias_fields, advice)
 
 
-def _training_images(raw: Path) -> list[Path]:
-    """First channels of the training images of a raw data set."""
-    images = sorted((raw / "imagesTr").glob(f"*{CHANNEL}.nii.gz"))
-    if not images:
-        raise NotFound(
-            f"There is no training image CASE{CHANNEL}.nii.gz in {raw / 'imagesTr'}. Make the data set with "
-            "`nnunet-spine convert`."
-        )
-    return images
-
-
 def _check(memory_gib: float, plans_name: str) -> None:
     if not 0 < memory_gib < math.inf:
         raise BadInput(f"The memory to plan for is {memory_gib} GiB; expected a number above 0.")
@@ -151,8 +147,11 @@ def _extract_fingerprint(dataset_name: str, raw: Path) -> None:
         extractor.show_progress_bar = False
         try:
             extractor.run(overwrite_existing=True)
-        except RuntimeError as error:
-            raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {' '.join(str(error).split())}") from error
+        except NnunetSpineError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or "it gives no reason"
+            raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {reason}") from error
 
 
 def _write_rows(path: Path, kind: type[ResizeCeiling | CaseField], rows: Sequence[ResizeCeiling | CaseField]) -> None:

@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnunet_spine.cases import CHANNEL
-from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable, WorkFailed
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotWritable, WorkFailed
 from nnunet_spine.files import make_folder, read_object, remove_abandoned, replacing, sha256, write_json
-from nnunet_spine.images import check_complete
+from nnunet_spine.images import check_complete, read_volume, write_volume
 from nnunet_spine.locks import sole_writer
 from nnunet_spine.manifest import make_manifest
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus, is_trusted
-from nnunet_spine.nnunet.orientation import PREPROCESSOR_NAME, of_our_plans, survey
+from nnunet_spine.nnunet.orientation import PREPROCESSOR_NAME, axes_of, of_our_plans, stored_grid, survey, turned
 from nnunet_spine.nnunet.plans_check import check_configuration, find_plans, read_dataset_json
+from nnunet_spine.nnunet.raw_cases import raw_cases
 from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import Departure, departures
@@ -97,7 +97,7 @@ def preprocess_dataset(
     settings = check_configuration(plans, configuration, str(plans_file), trusted=is_trusted())
     dataset_json = read_dataset_json(folder / "dataset.json")
     different = _departures(settings)
-    cases = _raw_cases(workspace.raw / name)
+    cases = raw_cases(workspace.raw / name)
     workspace.apply()
     output = folder / settings["data_identifier"]
     with sole_writer(output):
@@ -184,22 +184,6 @@ def _departures(configuration: dict[str, Any]) -> list[Departure]:
     return departures(IntensitySettings.from_json(configuration[SETTINGS_KEY]).protocol_values())
 
 
-def _raw_cases(raw: Path) -> dict[str, tuple[Path, Path]]:
-    """Image and reference of each training case, by its identifier."""
-    cases = {}
-    for image in sorted((raw / "imagesTr").glob(f"*{CHANNEL}.nii.gz")):
-        case = image.name.removesuffix(f"{CHANNEL}.nii.gz")
-        label = raw / "labelsTr" / f"{case}.nii.gz"
-        if not label.is_file():
-            raise NotFound(f"{case} has an image but no reference {label}. Convert again, or remove the image.")
-        cases[case] = (image, label)
-    if not cases:
-        raise NotFound(
-            f"There is no training image in {raw / 'imagesTr'}. Make the data set with `nnunet-spine convert`."
-        )
-    return cases
-
-
 def _sound_cases(output: Path, state: Mapping[str, Any], hashes: Mapping[str, str]) -> list[str]:
     """Cases that are complete and were made from these files."""
     inputs = state.get("inputs")
@@ -220,15 +204,23 @@ def _remove_other(output: Path, kept: Sequence[str]) -> None:
 
 
 def _copy_references(cases: dict[str, tuple[Path, Path]], folder: Path, changed: list[str]) -> None:
-    """Copy the references that are not there, or whose case changed."""
+    """Copy the references that are not there, or whose case changed, in the order of axes of their images.
+
+    nnU-Net compares them with predictions voxel by voxel, and those are in the order of the image.
+    """
     if folder.is_symlink():
         raise NotWritable(f"{folder} is a link, and references are written into it. Put a folder there.")
     make_folder(folder)
-    for case, (_, reference) in cases.items():
+    for case, (image, reference) in cases.items():
         copy = folder / f"{case}.nii.gz"
-        if case in changed or not copy.is_file():
-            with replacing(copy) as temporary:
-                shutil.copyfile(reference, temporary)
+        if case not in changed and copy.is_file():
+            continue
+        axes, drawn = (axes_of(stored_grid(path)) for path in (image, reference))
+        if axes != drawn:
+            write_volume(copy, turned(read_volume(reference), axes))
+            continue
+        with replacing(copy) as temporary:
+            shutil.copyfile(reference, temporary)
 
 
 @dataclass(frozen=True)

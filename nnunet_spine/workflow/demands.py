@@ -19,8 +19,9 @@ from typing import Any
 
 from nnunet_spine.cases import read_splits
 from nnunet_spine.files import read_json
-from nnunet_spine.nnunet.environment import CONFIGURATION, allocated_cpus
+from nnunet_spine.nnunet.environment import CONFIGURATION, allocated_cpus, is_trusted
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB
+from nnunet_spine.nnunet.plans_check import check_configuration, read_plans
 from nnunet_spine.protocol import PROTOCOL
 from nnunet_spine.training.epoch_log import read_epochs
 from nnunet_spine.workflow.step_commands import fold_folder
@@ -256,8 +257,9 @@ def plan_facts(step: Step, study: StudySettings) -> dict[str, Any]:
 
     plans = step.plans or study.plans[0]
     folder = study.workspace().preprocessed / study.dataset_name()
-    content = read_json(folder / f"{plans.name}.json")
-    configuration = content["configurations"][CONFIGURATION]
+    plans_file = folder / f"{plans.name}.json"
+    content = read_plans(plans_file, trusted=is_trusted())
+    configuration = check_configuration(content, CONFIGURATION, str(plans_file), trusted=is_trusted())
     grid, batch = list(configuration["patch_size"]), int(configuration["batch_size"])
     folds = read_splits(folder / "splits_final.json")
     cases = {case for fold in folds for case in (*fold.train, *fold.test)}

@@ -53,7 +53,7 @@ def test_reference_comes_back_in_place(tiny, tmp_path: Path, shape, body) -> Non
     plans = PlansManager(read_json(tiny.preprocessed / "nnUNetSpinePlans.json"))
     configuration = plans.get_configuration("3d_fullres")
     configuration.configuration[SETTINGS_KEY].update(gamma=1.0, bias_method="none")
-    adopt(configuration)
+    adopt(plans, configuration)
     dataset_json = read_json(tiny.raw / "dataset.json")
 
     preprocessor = configuration.preprocessor_class(verbose=False)
