@@ -95,6 +95,10 @@ class NotFinite(BadInput):
         )
         self.voxels = voxels
 
+    def __reduce__(self) -> tuple[type[BadInput], tuple[str]]:
+        """What another process gets: the message."""
+        return BadInput, (str(self),)
+
 
 def read_volume(path: Path) -> Volume:
     """Read a 3D volume (NIfTI, NRRD or MHA).

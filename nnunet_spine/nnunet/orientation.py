@@ -139,13 +139,6 @@ def turned(volume: Volume, axes: str | None) -> Volume:
     return volume if axes in (None, axes_of(volume.geometry)) else reorient(volume, str(axes))
 
 
-def in_order(values_zyx: Sequence[Any], stored: str, wanted: str) -> list[Any]:
-    """Values of the axes (z, y, x) of an image in orientation `stored`, as they would be in orientation `wanted`."""
-    pair_of = {letter: pair for pair in _PAIRS for letter in pair}
-    by_pair = {pair_of[letter]: value for letter, value in zip(stored, values_zyx[::-1], strict=True)}
-    return [by_pair[pair_of[letter]] for letter in wanted[::-1]]
-
-
 def is_stated(path: Path) -> bool:
     """Whether a volume file says where its axes point; each of the formats may leave it out.
 

@@ -19,7 +19,7 @@ from nnunet_spine.networks.unet import NETWORK_CLASS, architecture_arguments
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME
 from nnunet_spine.nnunet.field_choice import FieldChoice, choose_field_settings
 from nnunet_spine.nnunet.grid import DEFAULT_MEMORY_GIB, Derived, derive
-from nnunet_spine.nnunet.orientation import ORIENTATION_KEY, PREPROCESSOR_NAME, Survey, in_order, survey
+from nnunet_spine.nnunet.orientation import ORIENTATION_KEY, PREPROCESSOR_NAME, Survey, survey
 from nnunet_spine.preprocessing.pipeline import SETTINGS_KEY, IntensitySettings
 from nnunet_spine.protocol import PROTOCOL, Protocol, departures
 
@@ -43,6 +43,8 @@ class SpinePlanner(ExperimentPlanner):
         Name of the plans file, without suffix.
     settings
         Intensity settings; by default the protocol's. How the bias field is estimated is chosen here.
+    turned
+        Whether the fingerprint is of images that were turned to the orientation of their data set.
     """
 
     def __init__(
@@ -54,11 +56,13 @@ class SpinePlanner(ExperimentPlanner):
         overwrite_target_spacing: Any = None,  # noqa: ARG002
         suppress_transpose: bool = True,  # noqa: ARG002
         settings: IntensitySettings | None = None,
+        turned: bool = False,
     ) -> None:
         super().__init__(
             dataset_name_or_id, gpu_memory_target_in_gb, PREPROCESSOR_NAME, plans_name, suppress_transpose=True
         )
         self.settings = settings or IntensitySettings()
+        self.turned = turned
         self.protocol: Protocol = replace(PROTOCOL, **self.settings.protocol_values())
 
     @property
@@ -76,7 +80,7 @@ class SpinePlanner(ExperimentPlanner):
         """Derive the plans and return them."""
         reader = self.determine_reader_writer().__name__
         images = survey([Path(case["images"][0]) for case in self.dataset.values()], reader)
-        self._bring_to_one_order(images)
+        self._refuse_several_orders(images)
         derived = self._derive()
         chosen = self._choose_field()
         self.settings = replace(self.settings, bias_field=chosen.settings)
@@ -134,20 +138,14 @@ class SpinePlanner(ExperimentPlanner):
             SETTINGS_KEY: self.settings.as_json(),
         }
 
-    def _bring_to_one_order(self, images: Survey) -> None:
-        """Permute what nnU-Net's fingerprint says of images that will be turned: it read them as they are stored."""
-        wanted = images.orientation.axes
-        if wanted is None:
-            return
-        for key in ("shapes_after_crop", "spacings"):
-            rows = self.dataset_fingerprint[key]
-            if len(rows) != len(images.axes):
-                raise BadInput(
-                    f"The fingerprint of {self.dataset_name} is of {len(rows)} images and the data set has "
-                    f"{len(images.axes)}. Run `nnunet-spine plan`, which makes it anew."
-                )
-            pairs = zip(rows, images.axes, strict=True)
-            self.dataset_fingerprint[key] = [in_order(row, str(stored), wanted) for row, stored in pairs]
+    def _refuse_several_orders(self, images: Survey) -> None:
+        """Refuse a fingerprint of nnU-Net's command if images are stored in several orders: it mixes their axes."""
+        if not self.turned and len(set(images.axes)) > 1:
+            orders = ", ".join(sorted(str(axes) for axes in set(images.axes)))
+            raise BadInput(
+                f"The training images of {self.dataset_name} are stored in several orders of axes ({orders}), which "
+                "nnU-Net's fingerprint mixes. Run `nnunet-spine plan`, which turns them."
+            )
 
     def _derive(self) -> Derived:
         folds = read_splits(self.folder / SPLITS_FILE)

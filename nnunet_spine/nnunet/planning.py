@@ -6,6 +6,7 @@ import logging
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -92,8 +93,8 @@ def plan_dataset(
     raw = workspace.raw / name
     if not (raw / "dataset.json").is_file():
         raise NotFound(f"There is no raw data set {raw}. Make it with `nnunet-spine convert`.")
-    ending = read_dataset_json(raw / "dataset.json")["file_ending"]
-    if ending != ENDING:
+    dataset_json = read_dataset_json(raw / "dataset.json")
+    if (ending := dataset_json["file_ending"]) != ENDING:
         raise BadInput(
             f"{raw / 'dataset.json'} has `file_ending` {ending}; this package plans and preprocesses {ENDING}. Convert "
             "the data set with `nnunet-spine convert`."
@@ -104,17 +105,17 @@ def plan_dataset(
         for written in ("dataset_fingerprint.json", "dataset.json"):  # by nnU-Net, which would follow a link
             check_output(folder / written)
         check_folds(raw, folder)
-        orientation = survey(images)
+        orientation = survey(images, str(dataset_json.get("overwrite_image_reader_writer")))
         if len(set(orientation.axes)) > 1:
             logger.warning(f"The data set's orientation is {orientation.orientation.axes}: {orientation.reason}.")
         workspace.apply()
         prepare_processes(*WORKER_IMPORTS)  # they get ready while nnU-Net looks at the images
-        _extract_fingerprint(name, raw)
+        _extract_fingerprint(name, raw, orientation.orientation.axes)
 
         from nnunet_spine.nnunet.planner import FIELDS_KEY, SpinePlanner
 
         with quiet():
-            planner = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings)
+            planner = SpinePlanner(name, memory_gib, plans_name=plans_name, settings=settings, turned=True)
             plans = planner.derive_plans()
         grid, axes = plans["configurations"][CONFIGURATION]["patch_size"], plans[ORIENTATION_KEY]["axes"]
         measures = measure_cases(raw, grid, planner.settings, axes, progress)
@@ -136,22 +137,30 @@ def _check(memory_gib: float, plans_name: str) -> None:
         )
 
 
-def _extract_fingerprint(dataset_name: str, raw: Path) -> None:
-    from nnunetv2.experiment_planning.dataset_fingerprint.fingerprint_extractor import DatasetFingerprintExtractor
+def _extract_fingerprint(dataset_name: str, raw: Path, axes: str | None) -> None:
+    """Let nnU-Net make its fingerprint of images that are read as in preprocessing, turned to `axes`."""
+    from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 
+    from nnunet_spine.nnunet.image_io import SpineImageIO
     from nnunet_spine.nnunet.registration import list_with_threads
 
     list_with_threads()
+    find_reader = fingerprint_extractor.determine_reader_writer_from_dataset_json
     with quiet():
-        extractor = DatasetFingerprintExtractor(dataset_name, allocated_cpus())
+        extractor = fingerprint_extractor.DatasetFingerprintExtractor(dataset_name, allocated_cpus())
         extractor.show_progress_bar = False
         try:
+            fingerprint_extractor.determine_reader_writer_from_dataset_json = lambda *_, **__: partial(
+                SpineImageIO, axes
+            )
             extractor.run(overwrite_existing=True)
         except NnunetSpineError:
             raise
         except Exception as error:
             reason = " ".join(str(error).split()) or "it gives no reason"
             raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {reason}") from error
+        finally:
+            fingerprint_extractor.determine_reader_writer_from_dataset_json = find_reader
 
 
 def _write_rows(path: Path, kind: type[ResizeCeiling | CaseField], rows: Sequence[ResizeCeiling | CaseField]) -> None:

@@ -100,6 +100,12 @@ def is_plain_name(value: Any) -> bool:
     )
 
 
+def check_name(value: str) -> None:
+    """Refuse a name of plans, a trainer or a configuration that is none; `BadInput`."""
+    if not is_plain_name(value):
+        raise BadInput(f"{_shown(value)} is no name of plans, a trainer or a configuration; expected {_NAME.words}.")
+
+
 def _is_number(value: Any, least: float = -math.inf, most: float = math.inf) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and least <= value <= most
 
@@ -479,8 +485,7 @@ def find_plans(folder: Path, plans_name: str, dataset: str, *, trusted: bool = F
     NotFound, BadInput
         If there are none, or they cannot be used.
     """
-    if not is_plain_name(plans_name):
-        raise BadInput(f"{_shown(plans_name)} is no name of plans; expected {_NAME.words}.")
+    check_name(plans_name)
     path = folder / f"{plans_name}.json"
     if not path.is_file():
         raise NotFound(f"There are no plans {plans_name} in {folder}. Make them with `nnunet-spine plan {dataset}`.")

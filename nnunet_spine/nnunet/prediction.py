@@ -32,7 +32,7 @@ from nnunet_spine.nnunet.environment import (
 from nnunet_spine.nnunet.input_images import find_images, orientation_warning
 from nnunet_spine.nnunet.model_folder import CHECKPOINT, FoldName, chosen_folds, fold_name
 from nnunet_spine.nnunet.orientation import Orientation, of_plans
-from nnunet_spine.nnunet.plans_check import check_configuration, read_dataset_json, read_plans
+from nnunet_spine.nnunet.plans_check import check_configuration, check_name, read_dataset_json, read_plans
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.worker_processes import prepare_processes, worker_pool
@@ -67,7 +67,15 @@ class Model:
     configuration: str = CONFIGURATION
 
     def folder(self, workspace: Workspace) -> Path:
-        """Where its folds are."""
+        """Where its folds are.
+
+        Raises
+        ------
+        BadInput
+            If a name is none that a folder can have.
+        """
+        for name in (self.trainer, self.plans_name, self.configuration):
+            check_name(name)
         name = workspace.dataset_name(self.dataset)
         return workspace.model_folder(name, self.trainer, self.plans_name, self.configuration)
 
@@ -325,7 +333,8 @@ def _predict_case(work: _Work, case: str, image: Path) -> None:
         try:
             segment(image, work.staging / case)
         except NnunetSpineError as error:
-            raise type(error)(f"{case} cannot be predicted: {error}") from None
+            kind = BadInput if isinstance(error, BadInput) else type(error)
+            raise kind(f"{case} cannot be predicted: {error}") from None
         except (MemoryError, RuntimeError) as error:
             if isinstance(error, RuntimeError) and "memory" not in str(error):
                 raise

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from nnunet_spine.errors import NnunetSpineError
 from nnunet_spine.files import read_json
 from nnunet_spine.images import Volume, read_volume, write_volume
 from nnunet_spine.nnunet.case_measures import case_field
@@ -69,3 +71,45 @@ def test_an_odd_case_is_named_and_the_others_are_measured(tiny, odd: Workspace) 
     volume = read_volume(odd.raw / tiny.dataset / "imagesTr" / "spine_001_0000.nii.gz")
     inside = volume.array[:, 4:, 6:]
     assert planned.bias_fields[0] == case_field("spine_001", inside, volume.geometry.spacing_zyx_mm, settings)
+
+
+def spoil_image(raw: Path) -> None:
+    path = raw / "imagesTr" / "spine_003_0000.nii.gz"
+    volume = read_volume(path)
+    volume.array[0, 0, 0] = np.nan
+    write_volume(path, volume)
+
+
+def move_reference(raw: Path) -> None:
+    path = raw / "labelsTr" / "spine_003.nii.gz"
+    volume = read_volume(path)
+    x, y, z = volume.geometry.origin_xyz_mm
+    write_volume(path, Volume(volume.array, replace(volume.geometry, origin_xyz_mm=(x, y + 5.0, z))))
+
+
+def empty_references(raw: Path) -> None:
+    for path in (raw / "labelsTr").iterdir():
+        volume = read_volume(path)
+        write_volume(path, Volume(np.zeros_like(volume.array), volume.geometry))
+
+
+def cut_image(raw: Path) -> None:
+    path = raw / "imagesTr" / "spine_003_0000.nii.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_image, r"spine_003_0000\.nii\.gz has 1 voxels that are not finite"),
+        (move_reference, r"spine_003\.nii\.gz is not on the grid of .*5 mm apart"),
+        (empty_references, "no voxel of any label"),
+        (cut_image, r"spine_003_0000\.nii\.gz is damaged"),
+    ],
+)
+def test_what_cannot_be_planned_is_named(tiny, odd: Workspace, spoil, words: str) -> None:
+    spoil(odd.raw / tiny.dataset)
+    with pytest.raises(NnunetSpineError, match=words):
+        plan_dataset("58", odd)
+    assert not (odd.preprocessed / tiny.dataset / "nnUNetSpinePlans.json").exists()
+    assert not list((odd.preprocessed / tiny.dataset).glob(".*"))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import nibabel
@@ -183,6 +184,7 @@ def test_big_endian_nifti_is_looked_at_in_its_own_order(tmp_path: Path, suffix: 
     array[69, 79, 89] = np.nan
     header = nibabel.Nifti1Header(endianness=">")
     nibabel.save(nibabel.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0]), header), tmp_path / f"a{suffix}")
+    assert str(pickle.loads(pickle.dumps(NotFinite(Path("a.nii"), 2)))).startswith("a.nii has 2 voxels")
     with pytest.raises(NotFinite, match="has 1 voxels"):
         read_volume(tmp_path / f"a{suffix}")
     array[69, 79, 89] = 1.0

@@ -26,7 +26,6 @@ from nnunet_spine.nnunet.orientation import (
     angle_degrees,
     axes_of,
     check_stated,
-    in_order,
     is_record,
     is_stated,
     of_our_plans,
@@ -121,14 +120,6 @@ def test_a_survey_takes_what_most_images_have(tmp_path: Path) -> None:
     assert survey(paths, "NibabelIOWithReorient").orientation.axes == "RAS"
     assert survey([tmp_path / "a.png"]) == Survey((), 0.0)
     assert survey([]).orientation.axes is None
-
-
-def test_values_of_axes_in_another_order() -> None:
-    # x to posterior, y to inferior, z to left: z, y, x are 4, 3, 2 mm. In RAS, x is the axis of left, y of posterior.
-    assert in_order([4.0, 3.0, 2.0], "PIL", "RAS") == [3.0, 2.0, 4.0]
-    assert in_order([4.0, 3.0, 2.0], "PIL", "PIL") == [4.0, 3.0, 2.0]
-    for code in CODES:
-        assert in_order(in_order([4.0, 3.0, 2.0], "PIL", code), code, "PIL") == [4.0, 3.0, 2.0]
 
 
 def test_formats_that_leave_the_orientation_out(tmp_path: Path) -> None:
