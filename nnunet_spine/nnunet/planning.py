@@ -12,6 +12,7 @@ from typing import Any
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, WorkFailed
 from nnunet_spine.files import check_output, write_csv
+from nnunet_spine.images import read_volume
 from nnunet_spine.locks import sole_writer_in
 from nnunet_spine.nnunet.case_measures import WORKER_IMPORTS, ResizeCeiling, measure_cases
 from nnunet_spine.nnunet.environment import CONFIGURATION, PLANS_NAME, Workspace, allocated_cpus
@@ -157,10 +158,16 @@ def _extract_fingerprint(dataset_name: str, raw: Path, axes: str | None) -> None
         except NnunetSpineError:
             raise
         except Exception as error:
-            reason = " ".join(str(error).split()) or "it gives no reason"
-            raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {reason}") from error
+            raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {_reason(error, raw)}") from error
         finally:
             fingerprint_extractor.determine_reader_writer_from_dataset_json = find_reader
+
+
+def _reason(error: Exception, raw: Path) -> str:
+    """Why nnU-Net cannot make a fingerprint; it does not say that no reference marks anything."""
+    if not any(read_volume(label).array.any() for _, label in raw_cases(raw).values()):
+        return f"there is no voxel of any label in {raw / 'labelsTr'}. Convert the references again"
+    return " ".join(str(error).split()) or "it gives no reason"
 
 
 def _write_rows(path: Path, kind: type[ResizeCeiling | CaseField], rows: Sequence[ResizeCeiling | CaseField]) -> None:

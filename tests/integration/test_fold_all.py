@@ -47,7 +47,9 @@ def test_it_trains_on_every_case_and_says_that_there_are_no_test_cases(tiny, eve
 def test_it_predicts_new_patients_where_no_numbered_fold_is(tiny, everything, trained, tmp_path: Path) -> None:
     results, _ = everything
     workspace = Workspace(tiny.workspace.raw, tiny.workspace.preprocessed, results)
-    images = tiny.raw / "imagesTs"
+    images = tmp_path / "images"
+    images.mkdir()
+    shutil.copy(tiny.raw / "imagesTs" / "new_100_0000.nii.gz", images)
     assert predict_folder(Model("58"), images, tmp_path / "all", workspace, device="cpu").folds == ("all",)
     both = Workspace(tiny.workspace.raw, tiny.workspace.preprocessed, tmp_path / "results")
     shutil.copytree(results, both.results)
@@ -67,9 +69,9 @@ def test_it_predicts_new_patients_where_no_numbered_fold_is(tiny, everything, tr
     done = run([*COMMAND, "predict", "58", *options], **environment(tiny, both.results))
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["folds"] == ["all"]
-    for path in (tmp_path / "all").glob("*.nii.gz"):
-        assert (tmp_path / "again" / path.name).read_bytes() == path.read_bytes()
-        assert (tmp_path / "0" / path.name).read_bytes() != path.read_bytes()
+    first, again, other = ((tmp_path / name / "new_100.nii.gz").read_bytes() for name in ("all", "again", "0"))
+    assert first == again
+    assert first != other
 
 
 def test_nnunets_export_takes_it(tiny, everything, tmp_path: Path) -> None:
@@ -92,11 +94,3 @@ def test_evaluate_says_that_there_are_no_test_cases(tiny, everything, tmp_path: 
         assert done.returncode == 2
         assert "there are no test cases" in done.stderr
         assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.parametrize("fold", ["every", "1.5", "", "0x1", "-", "all ", "٣"])
-def test_what_is_no_fold(tiny, tmp_path: Path, fold: str) -> None:
-    for arguments in (["train", "58", f"{fold}"], ["predict", "58", "--input", "a", "--output", "b", "--folds", fold]):
-        done = run([*COMMAND, *arguments], **environment(tiny, tmp_path))
-        assert done.returncode == 2
-        assert "expected the number of a fold, from 0, or all" in done.stderr or "required" in done.stderr

@@ -164,7 +164,7 @@ def test_odd_manifests_of_predictions(root: Path, capsys, content: str) -> None:
     assert (root / "out" / "a.nii.gz").exists()
 
 
-@pytest.mark.parametrize("content", ['{"step": "train"}', '{"step": "train", "departures": [3]}', "[]"])
+@pytest.mark.parametrize("content", ['{"step": "train"}', '{"step": "train", "departures": [3]}'])
 def test_odd_manifests_of_a_fold(root: Path, capsys, content: str) -> None:
     import zipfile
 
@@ -183,6 +183,20 @@ def test_names_that_leave_their_folder_on_the_command_line(root: Path, capsys, o
     if option != "--trainer":
         said(capsys, "preprocess", "58", "--root", root, option, value)
     assert not (root / "out").exists()
+
+
+@pytest.mark.parametrize("fold", ["every", "1.5", "", "0x1", "-", "all ", "ALL", "٣", "9" * 30])
+def test_what_is_no_fold(root: Path, capsys, fold: str) -> None:
+    for arguments in (["train", "58", fold, "--root", root], predict(root, "--folds", fold)):
+        assert "expected the number of a fold, from 0, or all" in said(capsys, *arguments)
+
+
+def test_the_fold_of_all_cases_needs_cases_too(root: Path, capsys) -> None:
+    text = said(capsys, "train", "58", "all", "--root", root)
+    assert "2 cases of fold all are not preprocessed" in text
+    assert "nnunet-spine preprocess 58" in text
+    (root / "nnUNet_preprocessed" / NAME / "splits_final.json").unlink()
+    assert "none is there" in said(capsys, "train", "58", "all", "--root", root)
 
 
 def test_a_device_that_is_not_there(capsys) -> None:
