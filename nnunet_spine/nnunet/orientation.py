@@ -105,18 +105,16 @@ def of_plans(plans: Mapping[str, Any], configuration: Mapping[str, Any], images:
         The plans, and the configuration in question.
     images
         Folder of the training images, which is looked at if the plans are nnU-Net's own; it may be missing.
-
-    Raises
-    ------
-    BadInput
-        As for `survey`.
     """
     if configuration["preprocessor_name"] == PREPROCESSOR_NAME:
         return of_our_plans(plans)
     known, by_reader = recorded(plans), _OF_READERS.get(str(plans.get("image_reader_writer")))
     if known is not None or by_reader is not None:
         return known or Orientation(by_reader)
-    found = survey(sorted(images.glob(f"*{CHANNEL}.*"))) if images.is_dir() else Survey((), 0.0)
+    try:
+        found = survey(sorted(images.glob(f"*{CHANNEL}.*"))) if images.is_dir() else Survey((), 0.0)
+    except BadInput:  # an image that the model no longer needs
+        return Orientation(None)
     # nnU-Net trains on images as they are stored: of several orders of axes, none is the data set's.
     return found.orientation if len(set(found.axes)) == 1 else Orientation(None)
 
@@ -210,6 +208,16 @@ class Survey:
         counts = Counter(str(axes) for axes in self.axes)
         most = max(counts, key=lambda axes: (counts[axes], axes == SAGITTAL_ORIENTATION, axes))
         return Orientation(most, self.largest_angle_degrees)
+
+    @property
+    def warning(self) -> str:
+        """A sentence if not all images have one orientation; empty otherwise."""
+        if len(set(self.axes)) == 1 and None not in self.axes:
+            return ""
+        chosen = self.orientation.axes
+        what = f"The data set's orientation is {chosen}" if chosen else "The data set has no orientation"
+        taken = "" if chosen else ". Images are taken as they are stored, and new ones cannot be turned to them"
+        return f"{what}: {self.reason}{taken}."
 
     @property
     def reason(self) -> str:

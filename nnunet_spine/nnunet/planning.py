@@ -106,12 +106,12 @@ def plan_dataset(
         for written in ("dataset_fingerprint.json", "dataset.json"):  # by nnU-Net, which would follow a link
             check_output(folder / written)
         check_folds(raw, folder)
-        orientation = survey(images, str(dataset_json.get("overwrite_image_reader_writer")))
-        if len(set(orientation.axes)) > 1:
-            logger.warning(f"The data set's orientation is {orientation.orientation.axes}: {orientation.reason}.")
+        found = survey(images, str(dataset_json.get("overwrite_image_reader_writer")))
+        if found.warning:
+            logger.warning(found.warning)
         workspace.apply()
         prepare_processes(*WORKER_IMPORTS)  # they get ready while nnU-Net looks at the images
-        _extract_fingerprint(name, raw, orientation.orientation.axes)
+        _extract_fingerprint(name, raw, found.orientation.axes)
 
         from nnunet_spine.nnunet.planner import FIELDS_KEY, SpinePlanner
 
@@ -155,7 +155,7 @@ def _extract_fingerprint(dataset_name: str, raw: Path, axes: str | None) -> None
                 SpineImageIO, axes
             )
             extractor.run(overwrite_existing=True)
-        except NnunetSpineError:
+        except (NnunetSpineError, MemoryError):
             raise
         except Exception as error:
             raise WorkFailed(f"nnU-Net cannot make the fingerprint of {raw}: {_reason(error, raw)}") from error

@@ -163,10 +163,10 @@ def predict_folder(
         missing = {case: path for case, path in cases.items() if case not in kept}
         if kept:
             _refuse_other_model(output, checkpoints)
+        warnings += _orientation_warnings(missing, about) if missing else []
+        for warning in warnings:
+            logger.warning(warning)
         if missing:
-            warnings += _orientation_warnings(missing, about)
-            for warning in warnings:
-                logger.warning(warning)
             _write_manifest(output, model, folder, used, checkpoints)
             staging = output / ".partial"
             work = _Work(
@@ -178,16 +178,17 @@ def predict_folder(
 
 @contextmanager
 def _leaving_nothing(output: Path) -> Iterator[None]:
-    """Remove what a prediction that came to no result has made: its manifest, and the folder if that was new."""
-    was_there = output.is_dir()
-    had_content = was_there and any(output.iterdir())
+    """Remove what a prediction that came to no result has made: its manifest, and folders that were not there."""
+    new = [folder for folder in (output, *output.parents) if not folder.exists()]
+    had_content = output.is_dir() and any(output.iterdir())
     try:
         yield
     except BaseException:
         if not had_content and output.is_dir() and {path.name for path in output.iterdir()} <= {MANIFEST_FILE}:
             (output / MANIFEST_FILE).unlink(missing_ok=True)
-            if not was_there:
-                output.rmdir()
+        for folder in new:
+            if folder.is_dir() and not any(folder.iterdir()):
+                folder.rmdir()
         raise
 
 
@@ -236,8 +237,8 @@ def _refuse_other_model(output: Path, checkpoints: dict[str, str]) -> None:
 
 
 _UNKNOWN_ORIENTATION = (
-    "Nothing says in which order of axes this model's training images were stored, so images are given to it as they "
-    "are stored. If theirs is another, the segmentations are wrong: look at some."
+    "In which order of axes this model's training images are stored is not known, or they are stored in several. "
+    "Images are given to it as they are stored: if that is another order, the segmentations are wrong. Look at some."
 )
 
 

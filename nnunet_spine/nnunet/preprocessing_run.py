@@ -100,13 +100,16 @@ def preprocess_dataset(
     cases = raw_cases(workspace.raw / name)
     workspace.apply()
     output = folder / settings["data_identifier"]
+    _check_place(output)
     with sole_writer(output):
         prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
         state_file = folder / f"{output.name}_manifest.json"
         state = read_object(state_file) if state_file.is_file() else None
-        _check_ours(output, state, plans_name, configuration)
+        ours = settings["preprocessor_name"] == PREPROCESSOR_NAME
+        if output.is_dir():
+            _check_content(output, state, plans_name, f"{plans_name}_{configuration}" if ours else None)
         hashes = {case: sha256(image) + sha256(label) for case, (image, label) in cases.items()}
-        axes = of_our_plans(plans).axes if settings["preprocessor_name"] == PREPROCESSOR_NAME else None
+        axes = of_our_plans(plans).axes if ours else None
         parameters = {"plans": plans_name, "configuration": settings, "orientation": axes}
         made_so = state is not None and _is_made_so(state, parameters, [image for image, _ in cases.values()])
         kept = _sound_cases(output, state, hashes) if state is not None and made_so else []
@@ -123,19 +126,33 @@ def preprocess_dataset(
     return Preprocessed(output, tuple(missing), tuple(kept))
 
 
-def _check_ours(output: Path, state: Mapping[str, Any] | None, plans_name: str, configuration: str) -> None:
-    """Check that a folder may be emptied of its cases: it is new, or holds cases of these plans and nothing else.
+def _check_place(output: Path) -> None:
+    """Refuse a folder that is a link, which is not to be followed, or has another purpose; `NotWritable`."""
+    if output.is_symlink() or output.name == REFERENCES:
+        what = "a link" if output.is_symlink() else "the folder of references"
+        raise NotWritable(f"{output} is {what}, and preprocessed cases need a folder of their own. {_OTHER_PLACE}")
+
+
+def _check_content(output: Path, state: Mapping[str, Any] | None, plans_name: str, own_name: str | None) -> None:
+    """Check that a folder may be emptied of its cases: they are of these plans, and there is nothing else.
+
+    Parameters
+    ----------
+    output
+        The folder.
+    state
+        Its manifest, or None.
+    plans_name
+        Name of the plans.
+    own_name
+        Name that nnU-Net's own command gives to the folder if it preprocesses by plans of this package, which writes no
+        manifest; None for plans of nnU-Net.
 
     Raises
     ------
     NotWritable
-        If it is a link, or holds anything that preprocessing did not put there.
+        If it holds anything that preprocessing by these plans did not put there.
     """
-    if output.is_symlink() or output.name == REFERENCES:
-        what = "a link" if output.is_symlink() else "the folder of references"
-        raise NotWritable(f"{output} is {what}, and preprocessed cases need a folder of their own. {_OTHER_PLACE}")
-    if not output.is_dir():
-        return
     found = sorted(path for path in output.iterdir() if not path.name.startswith("."))
     strays = [path.name for path in found if path.is_symlink() or not path.is_file() or not _PART.fullmatch(path.name)]
     if strays:
@@ -144,7 +161,7 @@ def _check_ours(output: Path, state: Mapping[str, Any] | None, plans_name: str, 
             f"{output} holds what is no preprocessed case: {', '.join(strays[:MOST_NAMED])}{more}. Nothing was "
             f"removed. Move it away. {_OTHER_PLACE}"
         )
-    if found and not _is_of(state, output, plans_name, configuration):
+    if found and not (output.name == own_name if state is None else _is_of(state, plans_name)):
         raise NotWritable(
             f"{output} holds cases that were not made by `nnunet-spine preprocess` of the plans {plans_name}. Nothing "
             f"was removed. Remove the folder if you do not need it. {_OTHER_PLACE}"
@@ -154,10 +171,8 @@ def _check_ours(output: Path, state: Mapping[str, Any] | None, plans_name: str, 
 _OTHER_PLACE = "`data_identifier` in the plans names the folder."
 
 
-def _is_of(state: Mapping[str, Any] | None, output: Path, plans_name: str, configuration: str) -> bool:
-    """Whether cases belong to plans: by their manifest, or by the name that nnU-Net gives to these plans' folder."""
-    if state is None:
-        return output.name == f"{plans_name}_{configuration}"
+def _is_of(state: Mapping[str, Any], plans_name: str) -> bool:
+    """Whether a manifest is that of cases of these plans."""
     parameters = state.get("parameters")
     return state.get("step") == "preprocess" and isinstance(parameters, dict) and parameters.get("plans") == plans_name
 
@@ -196,7 +211,7 @@ def _sound_cases(output: Path, state: Mapping[str, Any], hashes: Mapping[str, st
 
 
 def _remove_other(output: Path, kept: Sequence[str]) -> None:
-    """Remove all cases but the kept ones: nnU-Net trains on what it finds. `_check_ours` has seen what is there."""
+    """Remove all cases but the kept ones: nnU-Net trains on what it finds. `_check_content` has seen what is there."""
     wanted = {f"{case}{part}" for case in kept for part in PARTS}
     for path in output.iterdir():
         if _PART.fullmatch(path.name) and path.name not in wanted:

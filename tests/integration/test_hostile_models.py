@@ -151,7 +151,7 @@ def test_a_model_of_nnunets_own_predicts_as_under_nnunet_in_every_order_of_axes(
     np.testing.assert_array_equal(sitk.GetArrayFromImage(found), stored)
     elsewhere = Workspace(tmp_path / "no_raw", nnunets.preprocessed, nnunets.results)
     result = predict_folder(model, tmp_path / "one", tmp_path / "unknown", elsewhere, device="cpu")
-    assert "Nothing says in which order of axes" in result.warnings[0]
+    assert "In which order of axes this model's training images are stored is not known" in result.warnings[0]
     assert (tmp_path / "unknown" / "stored.nii.gz").read_bytes() == (output / "stored.nii.gz").read_bytes()
 
 

@@ -108,6 +108,8 @@ def test_plans_of_nnunet_say_nothing_so_their_training_images_do(tmp_path: Path)
     recorded = {**plans, "spine_orientation": {"axes": "PIL", "largest_angle_degrees": 1.0}}
     assert of_plans(recorded, configuration, tmp_path) == Orientation("PIL", 1.0)
     assert of_plans(plans, {"preprocessor_name": "SpinePreprocessor"}, tmp_path) == Orientation("PIL")
+    (tmp_path / "d_0000.nii.gz").write_bytes(b"damaged")
+    assert of_plans(plans, configuration, tmp_path).axes is None
 
 
 def test_a_survey_takes_what_most_images_have(tmp_path: Path) -> None:
@@ -120,6 +122,15 @@ def test_a_survey_takes_what_most_images_have(tmp_path: Path) -> None:
     assert survey(paths, "NibabelIOWithReorient").orientation.axes == "RAS"
     assert survey([tmp_path / "a.png"]) == Survey((), 0.0)
     assert survey([]).orientation.axes is None
+    assert survey(paths[:1]).warning == ""
+    assert survey(paths).warning.startswith("The data set's orientation is RAS: the order of axes of 2 of 3")
+    nibabel.save(nibabel.Nifti1Image(np.zeros((4, 5, 6), np.int16), None), tmp_path / "unset.nii.gz")
+    unset = survey([*paths, tmp_path / "unset.nii.gz"])
+    assert unset.orientation.axes is None
+    assert unset.warning == (
+        "The data set has no orientation: 1 of 4 images do not say where their axes point. Images are taken as they "
+        "are stored, and new ones cannot be turned to them."
+    )
 
 
 def test_formats_that_leave_the_orientation_out(tmp_path: Path) -> None:
