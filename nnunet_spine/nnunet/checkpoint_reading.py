@@ -81,7 +81,7 @@ _REMEDY = "Take it from a backup or from who made it, or train the fold again."
 
 
 def read_checkpoint_file(
-    path: Path, device: Any = "cpu", *, trusted: bool = False, mapped: bool = False
+    path: Path, device: Any = "cpu", *, trusted: bool = False, mapped: bool = False, checked: bool = False
 ) -> dict[str, Any]:
     """Content of a checkpoint of nnU-Net, as data.
 
@@ -95,6 +95,8 @@ def read_checkpoint_file(
         Whether code in it may run; see `TRUST_WARNING`.
     mapped
         Whether tensors are mapped from the file instead of copied, on the CPU.
+    checked
+        Whether `check_archive` has seen the file already.
 
     Raises
     ------
@@ -103,7 +105,8 @@ def read_checkpoint_file(
     UntrustedCheckpoint
         If it holds more than data, and is not trusted.
     """
-    check_archive(path)
+    if not checked:
+        check_archive(path)
     content = _load(path, trusted=trusted, map_location=device, mmap=mapped)
     if not _is_checkpoint(content):
         raise DamagedCheckpoint(f"{path} is no checkpoint of nnU-Net: it lacks what nnU-Net writes. Get it again.")

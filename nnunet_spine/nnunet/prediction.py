@@ -40,8 +40,8 @@ from nnunet_spine.worker_processes import prepare_processes, worker_pool
 FILE_ENDING = ".nii.gz"
 PROBABILITIES_ENDING = ".npz"
 
-WORKER_IMPORTS = "nnunet_spine.nnunet.whole_case"
-"""The module whose imports the worker processes share."""
+WORKER_IMPORTS = ("nnunet_spine.nnunet.whole_case", "nibabel")
+"""The modules whose imports the worker processes share."""
 
 MOST_PROCESSES = 4
 """Cases predicted side by side on a CPU: each takes the memory of a forward pass."""
@@ -157,7 +157,7 @@ def predict_folder(
     workspace.apply()
     endings = (PROBABILITIES_ENDING, about.ending) if save_probabilities else (about.ending,)
     with _leaving_nothing(output), sole_writer_in(output):
-        prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
+        prepare_processes(*WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
         checkpoints = {fold_name(fold): _sound(folder / fold_name(fold) / CHECKPOINT) for fold in used}
         kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
         missing = {case: path for case, path in cases.items() if case not in kept}
@@ -351,7 +351,8 @@ def _predictor(work: _Work) -> Callable[[Path, Path], None]:
     from nnunet_spine.nnunet.trained_model import nnunet_scores, read_model
     from nnunet_spine.nnunet.whole_case import whole_case_model
 
-    model = read_model(work.folder, work.folds, orientation=work.orientation, trusted=work.trusted)
+    orientation, trusted = work.orientation, work.trusted
+    model = read_model(work.folder, work.folds, orientation=orientation, trusted=trusted, checked=True)
     whole = whole_case_model(model) if work.device == "cpu" else None
     if whole is not None:
         return partial(whole.predict, save_probabilities=work.save_probabilities)

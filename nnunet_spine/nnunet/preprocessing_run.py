@@ -29,8 +29,8 @@ from nnunet_spine.worker_processes import prepare_processes, worker_pool
 PARTS = (".b2nd", "_seg.b2nd", ".pkl")
 """Files of a preprocessed case; the last one is moved into place last, so a case that has it is complete."""
 
-WORKER_IMPORTS = "nnunet_spine.nnunet.preprocessor"
-"""The module whose imports the worker processes share."""
+WORKER_IMPORTS = ("nnunet_spine.nnunet.preprocessor", "nibabel")
+"""The modules whose imports the worker processes share."""
 
 REFERENCES = "gt_segmentations"
 """Folder of the references, as nnU-Net's validation wants them."""
@@ -102,7 +102,7 @@ def preprocess_dataset(
     output = folder / settings["data_identifier"]
     _check_place(output)
     with sole_writer(output):
-        prepare_processes(WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
+        prepare_processes(*WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
         state_file = folder / f"{output.name}_manifest.json"
         state = read_object(state_file) if state_file.is_file() else None
         ours = settings["preprocessor_name"] == PREPROCESSOR_NAME

@@ -141,6 +141,7 @@ def read_model(
     *,
     orientation: Orientation | None = None,
     trusted: bool = False,
+    checked: bool = False,
 ) -> TrainedModel:
     """Read folds of a model as data.
 
@@ -156,6 +157,8 @@ def read_model(
         To which images are turned; None for what the plans say.
     trusted
         Whether code in checkpoints may run, and networks may be of any class.
+    checked
+        Whether `checkpoint_reading.check_archive` has seen the checkpoints already.
 
     Raises
     ------
@@ -164,9 +167,8 @@ def read_model(
     """
     plans_file = folder / "plans.json"
     content, dataset_json = read_plans(plans_file, trusted=trusted), read_dataset_json(folder / "dataset.json")
-    saved = [
-        read_checkpoint_file(folder / fold_name(fold) / checkpoint, trusted=trusted, mapped=True) for fold in folds
-    ]
+    paths = [folder / fold_name(fold) / checkpoint for fold in folds]
+    saved = [read_checkpoint_file(path, trusted=trusted, mapped=True, checked=checked) for path in paths]
     name = saved[0]["init_args"]["configuration"]
     check_configuration(content, name, str(plans_file), trusted=trusted)
     plans = PlansManager(content)
