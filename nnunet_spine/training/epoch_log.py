@@ -8,12 +8,16 @@ import socket
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from nnunet_spine.errors import NotWritable
+from nnunet_spine.files import is_regular_file
 
 PROGRESS_FILE = "training_progress.jsonl"
+
+LARGEST_NUMBER = 2**53
 
 
 @dataclass(frozen=True)
@@ -101,15 +105,30 @@ def read_events(path: Path) -> list[Event]:
 
 
 def _made(kind: Any, line: dict[str, Any]) -> Any:
+    """An epoch or event of a line; None if somebody changed the line to what no training writes."""
     try:
-        return kind(**line)
-    except TypeError:
+        made = kind(**line)
+        return made if all(_fits(getattr(made, name), hint) for name, hint in _hints(kind).items()) else None
+    except (TypeError, OverflowError):
         return None
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    if isinstance(value, int) and isinstance(value, hint):
+        return 0 <= value <= LARGEST_NUMBER
+    return isinstance(value, hint) or (isinstance(value, int) and isinstance(float(value), hint))
 
 
 def _lines(path: Path) -> Iterator[dict[str, Any]]:
     """Lines that are whole; a killed process may leave a torn one."""
     file = path / PROGRESS_FILE if path.is_dir() else path
+    if not is_regular_file(file):  # a pipe would block
+        return
     try:
         text = file.read_bytes().decode("utf-8", errors="replace")
     except OSError:
@@ -117,7 +136,7 @@ def _lines(path: Path) -> Iterator[dict[str, Any]]:
     for line in text.split("\n"):
         try:
             content = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         if isinstance(content, dict):
             yield content

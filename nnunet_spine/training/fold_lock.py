@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import threading
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from nnunet_spine.errors import NotWritable, WorkFailed
+from nnunet_spine.training.process_identity import is_process, process_start
 
 LOCK_FILE = "fold.lock"
 BEAT_SECONDS = 5.0
@@ -30,6 +32,10 @@ WATCH_SECONDS = 12.0
 
 SAME_JOB_SECONDS = 90.0
 """After a requeue, the process of the same job that is ending is waited for."""
+
+_DIGITS = re.compile("[0-9]{0,20}")
+_TOKEN = re.compile("[0-9a-f]{32}")
+"""Part of a file's name, so that it must not lead elsewhere."""
 
 _held: set[Path] = set()
 
@@ -63,7 +69,7 @@ class Holder:
     def here(cls) -> Holder:
         """Make one of the process that asks."""
         pid, job = os.getpid(), os.environ.get("SLURM_JOB_ID", "")
-        return cls(socket.gethostname(), pid, _place(), _started(pid), job, uuid4().hex)
+        return cls(socket.gethostname(), pid, _place(), str(process_start(pid) or ""), job, uuid4().hex)
 
 
 @contextmanager
@@ -150,18 +156,23 @@ def _create_exclusively(path: Path, own: Holder) -> bool:
 def _read(path: Path) -> Holder | None:
     """Who holds it; None where there is no lock, or one without (readable) content."""
     try:
-        return Holder(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        if not path.is_file():  # a pipe would block
+            return None
+        holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
+    texts = (holder.host, holder.place, holder.started, holder.job, holder.token)
+    sound = isinstance(holder.pid, int) and all(isinstance(text, str) for text in texts)
+    return holder if sound and _DIGITS.fullmatch(holder.started) and _TOKEN.fullmatch(holder.token) else None
 
 
 def _is_gone(path: Path, holder: Holder | None) -> bool:
     """Whether the process that made a lock is gone."""
     if holder and holder.place == _place():
-        return not _lives(holder.pid) or _started(holder.pid) != holder.started
+        return not is_process(holder.pid, int(holder.started or 0))
     try:
         last = path.stat().st_mtime
-        if _file_system_time(path) - last < SILENT_SECONDS:
+        if file_system_time(path) - last < SILENT_SECONDS:
             return False
         end = time.monotonic() + WATCH_SECONDS
         while time.monotonic() < end:
@@ -173,8 +184,8 @@ def _is_gone(path: Path, holder: Holder | None) -> bool:
     return True
 
 
-def _file_system_time(path: Path) -> float:
-    """Now, by the clock that the lock's time is of."""
+def file_system_time(path: Path) -> float:
+    """Now, by the clock that the times of files beside `path` are of."""
     probe = path.with_name(f".{uuid4().hex}.partial.{path.name}")
     probe.touch()
     try:
@@ -190,7 +201,7 @@ def _break(path: Path, holder: Holder | None) -> None:
         os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
     except FileExistsError:
         with suppress(FileNotFoundError):
-            if _file_system_time(path) - mark.stat().st_mtime > SILENT_SECONDS:  # its maker was killed at it
+            if file_system_time(path) - mark.stat().st_mtime > SILENT_SECONDS:  # its maker was killed at it
                 mark.unlink(missing_ok=True)
         time.sleep(0.1)
         return
@@ -217,21 +228,3 @@ def _place() -> str:
         return f"{boot.read_text().strip()} {space.readlink()}"
     except OSError:
         return socket.gethostname()
-
-
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
-def _started(pid: int) -> str:
-    """Start of a process in clock ticks since the system's, which no change of the clock moves."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        return ""
