@@ -7,7 +7,6 @@ size of a step. Before there are plans, an assumption is stated. What the study 
 from __future__ import annotations
 
 import math
-import os
 import shutil
 import statistics
 import subprocess
@@ -57,6 +56,9 @@ MINUTES_PER_CASE = 4.0
 """Of such a step on one CPU, cautious."""
 
 NNUNET_EPOCHS = 1000
+
+LARGEST_FACT = 2**50
+MOST_MINUTES = 10**7
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,7 @@ def demand_of(step: Step, study: StudySettings, machine: Machine | None = None) 
         cpus,
         gpus,
         min(memory_mb, machine.memory_mb) if machine and assumed else memory_mb,
-        max(1, math.ceil(minutes)),
+        max(1, math.ceil(min(minutes, MOST_MINUTES))),
         f"memory {memory_reason}; time {time_reason}",
         asked.partition or study.slurm.partition,
         assumed,
@@ -143,7 +145,9 @@ def _gpus(study: StudySettings, machine: Machine | None) -> int:
 
 def this_machine() -> Machine:
     """CPUs, memory and GPUs that this process may use; memory is the machine's, capped by a cgroup's limit."""
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    import psutil
+
+    total = int(psutil.virtual_memory().total)
     for limit in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
         try:
             total = min(total, int(limit.read_text(encoding="ascii")))
@@ -169,7 +173,17 @@ def _facts(step: Step, study: StudySettings) -> dict[str, Any] | None:
     """What the planning step wrote about its plans, or None before it."""
     plans = step.plans or next(iter(study.plans))
     record = read_record(study.output / "steps" / "plan" / f"{plans.name}.json")
-    return record.get("facts") if record else None
+    facts = record.get("facts") if record else None
+    return facts if isinstance(facts, dict) and _is_sound(facts) else None
+
+
+def _is_sound(facts: dict[str, Any]) -> bool:
+    """Whether facts are as `plan_facts` gives them; somebody may have changed the file."""
+    grid = facts.get("grid")
+    numbers = [facts.get(key) for key in ("batch_size", "training_bytes", "cases", "iterations", "largest_voxels")]
+    return isinstance(grid, list) and all(
+        isinstance(number, int) and 0 < number < LARGEST_FACT for number in (*grid, *numbers)
+    )
 
 
 def _memory(step: Step, facts: dict[str, Any] | None, cpus: int, gpus: int) -> tuple[float, str]:

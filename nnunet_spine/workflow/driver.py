@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from types import FrameType
 
-from nnunet_spine.errors import BadInput, NotWritable, WorkFailed
-from nnunet_spine.files import make_folder
+from nnunet_spine.errors import BadInput, NnunetSpineError, NotWritable, WorkFailed
+from nnunet_spine.files import check_output, make_folder, system_reason
 from nnunet_spine.locks import got_lock
+from nnunet_spine.training.fold_lock import file_system_time
+from nnunet_spine.training.process_identity import is_process, process_start
 from nnunet_spine.workflow.demands import Demand, Machine, demand_of, this_machine
-from nnunet_spine.workflow.engine import engine_command, last_problem, require_engine
+from nnunet_spine.workflow.engine import (
+    check_slurm_paths,
+    engine_command,
+    last_problem,
+    require_engine,
+    study_variables,
+)
 from nnunet_spine.workflow.job import DRIVER_VARIABLE, GRACE_SECONDS, die_with_parent
+from nnunet_spine.workflow.plain_text import printable
 from nnunet_spine.workflow.slurm_queue import cancel_jobs, job_prefix
-from nnunet_spine.workflow.step_state import State, is_process, now, read_state, start_ticks
-from nnunet_spine.workflow.study_file import check_source
+from nnunet_spine.workflow.step_state import HEARTBEAT_SECONDS, SILENT_SECONDS, State, now, read_state
+from nnunet_spine.workflow.study_places import check_places, check_source, prepare_output
 from nnunet_spine.workflow.study_settings import StudySettings
 from nnunet_spine.workflow.study_status import Row, study_status
-from nnunet_spine.workflow.study_steps import RECORDS, Step, finished, source_digest, steps_of
+from nnunet_spine.workflow.study_steps import LOGS, RECORDS, STATES, Step, finished, source_digest, steps_of
 
 TICK_SECONDS = 0.5
 UPDATE_SECONDS = 2.0
@@ -85,12 +95,15 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
     Raises
     ------
     BadInput, NotFound
-        Where the source is absent, or a step needs more than this machine has.
+        Where the source is absent, the output is not the study's to write, or a step needs more than this machine has.
     MissingDependency
         Where the engine, or SLURM's commands, are absent.
     """
     check_source(study)
+    check_places(study)
     require_engine(executor)
+    if executor == "slurm":
+        check_slurm_paths(study)
     machine = this_machine() if executor == "local" else None
     done = finished(study, source=source_digest(study))
     planned = [
@@ -138,39 +151,89 @@ def run_study(study: StudySettings, executor: str, *, jobs: int | None, update: 
     WorkFailed
         Where another driver is at work on the study.
     """
-    make_folder(study.output / "logs")
-    with _sole_driver(study) as lock:
-        if executor == "slurm":
-            cancel_jobs(job_prefix(study))
-        shutil.rmtree(study.output / ".snakemake" / "locks", ignore_errors=True)
-        return _Run(study, executor, jobs, update, lock).to_its_end()
+    try:
+        prepare_output(study)
+        make_folder(study.output / LOGS)
+        with _sole_driver(study) as lock:
+            if executor == "slurm":
+                cancel_jobs(job_prefix(study))
+            return _Run(study, executor, jobs, update, lock).to_its_end()
+    except NnunetSpineError:
+        raise
+    except OSError as error:
+        raise NotWritable(f"Cannot work in {study.output}: {system_reason(error)}. Mend it, and run again.") from error
 
 
 @contextmanager
 def _sole_driver(study: StudySettings) -> Iterator[int]:
-    """Hold the study's lock, which also the engine holds, so that it is free once both have ended."""
+    """Hold the study's lock, which also the engine holds, so that it is free once both have ended.
+
+    Not every file system has its locks across hosts, so the driver touches the file as long as it lives.
+    """
     path = study.output / ".run.lock"
+    check_output(path)
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o644)
     except OSError as error:
-        raise NotWritable(f"Cannot write {path}: {error.strerror}. Choose another output.") from error
+        raise NotWritable(f"Cannot write {path}: {system_reason(error)}. Choose another output.") from error
     try:
-        deadline = time.monotonic() + START_SECONDS
-        while not got_lock(descriptor):
-            holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
-            pid, _, rest = holder.partition(" ")
-            alive = not pid.isdecimal() or is_process(int(pid), None) or os.uname().nodename not in rest
-            if alive or time.monotonic() > deadline:
-                raise WorkFailed(
-                    f"{study.output} is being worked on by another `nnunet-spine run` (process {holder}). "
-                    "Watch it with `nnunet-spine status --watch`, or end it first."
-                )
-            time.sleep(TICK_SECONDS)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()} on {os.uname().nodename} since {now()}".encode("ascii", "replace"), 0)
-        yield descriptor
+        _wait_for_lock(study, path, descriptor)
+        _write_holder(descriptor, f"{os.getpid()} on {os.uname().nodename} since {now()}")
+        try:
+            with _touched(descriptor):
+                yield descriptor
+        finally:
+            _write_holder(descriptor, "")
     finally:
         os.close(descriptor)
+
+
+def _write_holder(descriptor: int, holder: str) -> None:
+    with suppress(OSError):  # a full disk: the lock holds without its holder's name
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, holder.encode("ascii", "replace"), 0)
+
+
+def _wait_for_lock(study: StudySettings, path: Path, descriptor: int) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        holder = os.pread(descriptor, 200, 0).decode("ascii", "replace").strip()
+        pid, _, rest = holder.partition(" ")
+        here = not rest or f" {os.uname().nodename} " in f"{rest} "
+        if got_lock(descriptor) and (here or _is_silent(path)):
+            return
+        alive = not here or not pid.isdecimal() or is_process(int(pid), None)
+        if alive or time.monotonic() > deadline:
+            raise WorkFailed(
+                f"{study.output} is being worked on by another `nnunet-spine run` (process {printable(holder)}). "
+                "Watch it with `nnunet-spine status --watch`, or end it first. One that was killed on another host "
+                f"gives the study free after {SILENT_SECONDS:.0f} s."
+            )
+        time.sleep(TICK_SECONDS)
+
+
+def _is_silent(path: Path) -> bool:
+    """Whether the lock's last holder no longer touches it."""
+    return file_system_time(path) - path.stat().st_mtime > SILENT_SECONDS
+
+
+@contextmanager
+def _touched(descriptor: int) -> Iterator[None]:
+    """Touch an open file every few seconds for the block."""
+    done = threading.Event()
+
+    def beat() -> None:
+        while not done.wait(HEARTBEAT_SECONDS):
+            with suppress(OSError):
+                os.utime(descriptor)
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _forget_outdated(study: StudySettings) -> None:
@@ -227,7 +290,7 @@ class _Run:
             progress = reached
             stopped = any(row.state is State.STOPPED for row in rows)
             if not stopped or idle >= ROUNDS_WITHOUT_PROGRESS:
-                log = self.study.output / "logs" / "snakemake.log"
+                log = self.study.output / LOGS / "snakemake.log"
                 return Outcome(rows, problem=f"Snakemake ended with code {code}: {last_problem(log)} See {log}.")
 
     def _look_and_do(self) -> int:
@@ -240,7 +303,7 @@ class _Run:
         return self._engine()
 
     def _was_now(self, row: Row) -> bool:
-        state = read_state(self.study.output / "state" / f"{row.step}.json")
+        state = read_state(self.study.output / STATES / f"{row.step}.json")
         return state is not None and (state.ended or "") >= self.began
 
     def _progress(self) -> tuple[int, int]:
@@ -248,14 +311,16 @@ class _Run:
         return sum(row.state is State.DONE for row in rows), sum(row.epoch or 0 for row in rows)
 
     def _engine(self, *, only: str | None = None) -> int:
-        log = self.study.output / "logs" / "snakemake.log"
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        log = self.study.output / LOGS / "snakemake.log"
+        environment = {**os.environ, **study_variables(self.study)}
         if self.executor == "local":
-            environment[DRIVER_VARIABLE] = f"{os.getpid()}:{start_ticks(os.getpid())}"
+            environment[DRIVER_VARIABLE] = f"{os.getpid()}:{process_start(os.getpid())}"
+        check_output(log)
         with log.open("ab") as stream:
             process = subprocess.Popen(
                 engine_command(self.study, self.executor, self.jobs, only=only),
                 env=environment,
+                cwd=self.study.output,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
                 stderr=stream,

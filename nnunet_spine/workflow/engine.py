@@ -2,18 +2,35 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
-from nnunet_spine.errors import MissingDependency
+from nnunet_spine.errors import BadInput, MissingDependency
 from nnunet_spine.workflow.demands import this_machine
 from nnunet_spine.workflow.slurm_queue import job_prefix
+from nnunet_spine.workflow.study_file import read_study
+from nnunet_spine.workflow.study_places import prepare_output
 from nnunet_spine.workflow.study_settings import StudySettings
 
 SNAKEFILE = Path(__file__).with_name("Snakefile")
+
+STUDY_VARIABLE = "NNUNET_SPINE_STUDY"
+"""Path of the study file. In an environment variable a path needs no quotes."""
+
+PYTHON_VARIABLE = "NNUNET_SPINE_PYTHON"
+
+JOB_COMMAND = f'exec "${PYTHON_VARIABLE}" -m nnunet_spine job "${STUDY_VARIABLE}"'
+"""What the shell of each rule runs, before the step's name; `exec`, so that a signal to its group reaches the job."""
+
+_PLAIN_PATH = re.compile(r"[\w@%+=:,./-]+")
+"""A path that a shell takes as it is."""
 
 FIRST_MISCOUNTING, FIRST_RIGHT = (9, 10), (9, 17)
 """Versions of Snakemake from and before which a job that is ready alone gives back more than it took (issue 3913)."""
@@ -57,24 +74,79 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
+def engine_study(config: Mapping[str, Any]) -> StudySettings:
+    """Read the study that Snakemake was started for, and set the variables of `JOB_COMMAND`.
+
+    Parameters
+    ----------
+    config
+        Snakemake's configuration. Its key `study` goes before the variable `STUDY_VARIABLE`.
+
+    Raises
+    ------
+    BadInput
+        If no study is named, or Snakemake works in another folder than the study's output.
+    """
+    file = config.get("study") or os.environ.get(STUDY_VARIABLE)
+    if not file:
+        raise BadInput(f"Name the study file in the variable {STUDY_VARIABLE}.")
+    study = read_study(Path(str(file)))
+    if not study.output.is_dir() or not study.output.samefile(Path.cwd()):
+        raise BadInput(
+            f"Snakemake works in {Path.cwd()}. Start it with --directory {study.output}, the study's output."
+        )
+    prepare_output(study)
+    os.environ.update({PYTHON_VARIABLE: sys.executable, **study_variables(study)})
+    return study
+
+
+def check_slurm_paths(study: StudySettings) -> None:
+    """Refuse paths that SLURM, or the shell line that the executor writes for it, does not take.
+
+    Raises
+    ------
+    BadInput
+        If there is one.
+    """
+    odd = next((character for character in "%\\" if character in str(study.output)), None)
+    if odd is not None:
+        raise study.refuse(
+            "output",
+            f"{study.output} has a {odd} in its path, which SLURM takes for a part of its own in the names of logs. "
+            "Rename the folder, or use --executor local.",
+        )
+    for path in (sys.executable, str(SNAKEFILE)):
+        if not _PLAIN_PATH.fullmatch(path):
+            raise BadInput(
+                f"{path} holds a character that means something to a shell, and the executor for SLURM writes it into "
+                "one without quotes. Install this package below a folder with a plain name, or use --executor local."
+            )
+
+
+def study_variables(study: StudySettings) -> dict[str, str]:
+    """Environment variables for Snakemake: the study, and no code from the folder that it works in."""
+    return {STUDY_VARIABLE: str(study.file), "PYTHONSAFEPATH": "1", "PYTHONUNBUFFERED": "1"}
+
+
 def engine_command(study: StudySettings, executor: str, jobs: int | None, *, only: str | None = None) -> list[str]:
     """Snakemake's command line for a study, or for one of its steps, which is then done again.
 
-    It does what has no record: which records hold is judged before it starts.
+    It is started in the study's output, with `study_variables`. It does what has no record: which records hold is
+    judged before it starts.
     """
     command = [sys.executable, "-m", "snakemake", *([only, "--forcerun", only] if only else [])]
-    command += ["--snakefile", str(SNAKEFILE), "--directory", str(study.output)]
+    command += ["--snakefile", str(SNAKEFILE)]
     command += ["--rerun-triggers", "params", "--rerun-incomplete", "--keep-going", "--nolock", "--nocolor"]
-    command += ["--scheduler", "greedy", "--config", f"study={study.file}"]
+    command += ["--scheduler", "greedy"]
     if executor == "local":
         machine = this_machine()
-        command += [f"cpus={machine.cpus}", f"memory_mb={machine.memory_mb}", f"gpus={machine.gpus}"]
+        command += ["--config", f"cpus={machine.cpus}", f"memory_mb={machine.memory_mb}", f"gpus={machine.gpus}"]
         command += ["--cores", str(machine.cpus)]
         limits = [f"mem_mb={machine.memory_mb}", f"gpu={machine.gpus}", *([f"jobs_at_once={jobs}"] if jobs else [])]
         return [*command, "--resources", *limits]
     slurm = study.slurm
     command += ["--executor", "slurm", "--jobs", str(jobs or SLURM_JOBS), "--latency-wait", "60"]
-    command += ["--slurm-jobname-prefix", job_prefix(study), "--slurm-logdir", str(study.output / "logs" / "slurm")]
+    command += ["--slurm-jobname-prefix", job_prefix(study), "--slurm-logdir", str(Path("logs") / "slurm")]
     command += ["--seconds-between-status-checks", str(slurm.poll_seconds)]
     command += ["--slurm-init-seconds-before-status-checks", str(slurm.poll_seconds)]
     command += ["--slurm-requeue"] if slurm.requeue else ["--slurm-no-requeue"]

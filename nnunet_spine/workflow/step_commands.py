@@ -7,7 +7,7 @@ from pathlib import Path
 
 from nnunet_spine.cases import CASES_FILE, SPLITS_FILE
 from nnunet_spine.nnunet.environment import CONFIGURATION, CPUS_VARIABLE, TENSORBOARD_VARIABLE
-from nnunet_spine.workflow.study_settings import StudySettings
+from nnunet_spine.workflow.study_settings import StudySettings, number_text
 from nnunet_spine.workflow.study_steps import Step
 
 
@@ -85,8 +85,8 @@ def _plan(step: Step, study: StudySettings, cpus: int) -> list[str]:
         return ["exec", "nnUNetv2_plan_and_preprocess", *options]
     options = ["--plans-name", plans.name]
     options += ["--bias", plans.bias] if plans.bias is not None else []
-    options += ["--gamma", f"{plans.gamma:g}"] if plans.gamma is not None else []
-    options += ["--memory-gib", f"{plans.memory_gib:g}"] if plans.memory_gib is not None else []
+    options += ["--gamma", number_text(plans.gamma)] if plans.gamma is not None else []
+    options += ["--memory-gib", number_text(plans.memory_gib)] if plans.memory_gib is not None else []
     return ["plan", study.dataset_name(), *options]
 
 
@@ -126,7 +126,7 @@ def _evaluate(step: Step, study: StudySettings) -> list[str]:
 
 
 def _notes(study: StudySettings) -> list[str]:
-    return [part for note in study.notes for part in ("--note", note)]
+    return [f"--note={note}" for note in study.notes]  # a note may begin with -
 
 
 def _labels(study: StudySettings) -> list[str]:

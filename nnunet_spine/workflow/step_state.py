@@ -5,20 +5,24 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import MISSING, Field, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
+from typing import Any, get_type_hints
 
 from nnunet_spine.errors import BadInput
-from nnunet_spine.files import read_json, write_json
+from nnunet_spine.files import is_regular_file, read_object, write_json
+from nnunet_spine.training.process_identity import is_process, process_start
 
 HEARTBEAT_SECONDS = 10.0
 """How often a job touches its state."""
 
 SILENT_SECONDS = 90.0
 """A job of another host that has not touched its state for so long is taken for dead."""
+
+
+MOST_ATTEMPTS = 10**6
 
 
 class State(StrEnum):
@@ -40,7 +44,7 @@ class StepState:
     state
         What it is.
     host, pid, started_ticks
-        Process of the job; the ticks tell it from another process of that number.
+        Process of the job; its start (`process_start`) tells it from another process of that number.
     job
         SLURM's number of the job, or None.
     started, ended
@@ -77,7 +81,7 @@ def begin(path: Path) -> StepState:
         State.RUNNING,
         socket.gethostname(),
         os.getpid(),
-        start_ticks(os.getpid()),
+        process_start(os.getpid()),
         os.environ.get("SLURM_JOB_ID"),
         now(),
         attempts=earlier.attempts + 1 if earlier else 1,
@@ -97,19 +101,34 @@ def write_state(path: Path, state: StepState) -> None:
 
 
 def read_state(path: Path) -> StepState | None:
-    """The state that a job wrote, or None where there is none that can be read."""
+    """The state that a job wrote; None if there is none, or it is damaged."""
     try:
-        content = read_json(path) if path.is_file() else None
+        return checked_state(path)
     except BadInput:
         return None
-    if not isinstance(content, Mapping) or not {"state", "host", "pid", "started"} <= content.keys():
+
+
+def checked_state(path: Path) -> StepState | None:
+    """The state that a job wrote, or None if there is none.
+
+    Raises
+    ------
+    BadInput
+        If it is damaged.
+    """
+    if not is_regular_file(path):
         return None
-    known = {field.name for field in fields(StepState)}
-    values = {key: value for key, value in content.items() if key in known}
-    try:
-        return StepState(**{"started_ticks": None, "job": None, **values, "state": State(values["state"])})
-    except ValueError:
-        return None
+    content = read_object(path)
+    values = {field.name: content.get(field.name, _default(field)) for field in fields(StepState)}
+    kinds = {**get_type_hints(StepState), "state": str}
+    bad = [key for key, value in values.items() if not isinstance(value, kinds[key])]
+    if bad or values["state"] not in set(State) or not 0 < values["attempts"] <= MOST_ATTEMPTS:
+        raise BadInput(f"{path} is damaged: it is not what a job writes.")
+    return StepState(**{**values, "state": State(values["state"])})
+
+
+def _default(field: Field[Any]) -> Any:
+    return None if field.default is MISSING else field.default
 
 
 def is_alive(path: Path, state: StepState) -> bool:
@@ -122,19 +141,3 @@ def is_alive(path: Path, state: StepState) -> bool:
         return time.time() - path.stat().st_mtime < SILENT_SECONDS
     except OSError:
         return False
-
-
-def is_process(pid: int, ticks: int | None) -> bool:
-    """Whether a process lives on this host, and is the one that began at these ticks (None: any)."""
-    found = start_ticks(pid)
-    return found is not None and ticks in (None, found)
-
-
-def start_ticks(pid: int) -> int | None:
-    """When a process began, in the kernel's ticks; None where there is no such process, or it is a zombie."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return None
-    values = text.rpartition(")")[2].split()
-    return None if values[0] in {"Z", "X"} else int(values[19])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnunet_spine.errors import BadInput
 from nnunet_spine.nnunet.environment import DEFAULT_TRAINER, PLANS_NAME, Workspace
 from nnunet_spine.protocol import PROTOCOL
 
@@ -14,6 +15,12 @@ NNUNET_PLANS = "nnUNetPlans"
 
 STEP_KINDS = ("convert", "plan", "preprocess", "train", "evaluate", "compare", "report")
 """Kinds of steps in the order of the work."""
+
+
+def number_text(value: float) -> str:
+    """A number as commands and names have it: short if that loses nothing."""
+    short = f"{value:g}"
+    return short if float(short) == value else repr(value)
 
 
 @dataclass(frozen=True)
@@ -159,6 +166,8 @@ class StudySettings:
         Caveats that comparison and report show.
     allow_partial
         Whether studies or rows that cannot be converted are left out.
+    lines
+        Where the keys stand in the file.
     """
 
     file: Path
@@ -177,6 +186,12 @@ class StudySettings:
     slurm: SlurmSettings = SlurmSettings()
     notes: tuple[str, ...] = ()
     allow_partial: bool = False
+    lines: Mapping[str, int] = field(default_factory=dict)
+
+    def refuse(self, key: str, problem: str) -> BadInput:
+        """The error about a key; `problem` says what was found and what was expected, and never names the source."""
+        where = f", line {self.lines[key]}: {key}" if key in self.lines else ""
+        return BadInput(f"{self.file}{where}: {problem}")
 
     @property
     def plans(self) -> tuple[PlanSettings, ...]:
@@ -192,6 +207,11 @@ class StudySettings:
         shared = Workspace.from_environment(self.root)
         results = self.output / "models" / model.label if model else shared.results
         return Workspace(shared.raw, shared.preprocessed, results)
+
+    def own_places(self) -> tuple[Path, ...]:
+        """The study file and the folders that the study writes."""
+        shared = self.workspace()
+        return (self.file, self.output, shared.raw, shared.preprocessed)
 
     def dataset_name(self) -> str:
         """Full name of the data set."""

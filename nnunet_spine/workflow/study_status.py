@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
-from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.errors import BadInput, NnunetSpineError
 from nnunet_spine.training.epoch_log import read_epochs
+from nnunet_spine.workflow.plain_text import printable
 from nnunet_spine.workflow.step_commands import fold_folder
-from nnunet_spine.workflow.step_state import State, StepState, is_alive, read_state
+from nnunet_spine.workflow.step_state import State, StepState, checked_state, is_alive, read_state
 from nnunet_spine.workflow.study_settings import StudySettings
-from nnunet_spine.workflow.study_steps import Step, finished, steps_of
+from nnunet_spine.workflow.study_steps import Step, checked_record, finished, steps_of
 
 EPOCHS_LOOKED_AT = 10
 """The time left follows the median of so many last epochs."""
+
+LONGEST_SECONDS = 1e9
 
 DIED = "ended without a word: killed, or its machine is down"
 
@@ -67,12 +72,27 @@ def study_status(study: StudySettings) -> list[Row]:
 
 def _row(study: StudySettings, step: Step, is_done: bool) -> Row:
     path = step.state(study)
+    record_damage, state_damage = _damage(checked_record, step.record(study)), _damage(checked_state, path)
     written = read_state(path)
     state, error = _state(is_done, written, written is not None and is_alive(path, written))
-    log = str(step.log(study)) if written is not None else None
-    host, job = (written.host, written.job) if written is not None else (None, None)
+    if record_damage:
+        error = f"{record_damage} `nnunet-spine run` does the step again."
+    elif state_damage and not is_done:
+        error = f"{state_damage} It is written anew when the step runs."
+    log = str(step.log(study)) if written is not None or error else None
+    host, job = (printable(written.host), written.job) if written is not None else (None, None)
     training = _training(study, step, state) if step.kind == "train" and written is not None else {}
-    return Row(step.name, step.kind, state, **training, host=host, job=job, error=error, log=log)
+    shown = printable(error) if error else None
+    return Row(step.name, step.kind, state, **training, host=host, job=job, error=shown, log=log)
+
+
+def _damage(read: Callable[[Path], Any], path: Path) -> str | None:
+    """What to say of a file that somebody damaged, or None."""
+    try:
+        read(path)
+    except BadInput as error:
+        return str(error)
+    return None
 
 
 def _state(is_done: bool, written: StepState | None, alive: bool) -> tuple[State, str | None]:
@@ -99,8 +119,8 @@ def _training(study: StudySettings, step: Step, state: State) -> dict[str, Any]:
     return {
         "epoch": last.epoch,
         "epochs": last.epochs,
-        "loss": last.train_loss,
-        "seconds_left": None if state is State.DONE else round(left, 1),
+        "loss": last.train_loss if last.train_loss is not None and math.isfinite(last.train_loss) else None,
+        "seconds_left": None if state is State.DONE or not 0 <= left < LONGEST_SECONDS else round(left, 1),
     }
 
 

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from nnunet_spine.errors import BadInput
-from nnunet_spine.files import read_json
+from nnunet_spine.files import is_regular_file, read_object
 from nnunet_spine.workflow.study_settings import ModelSettings, PlanSettings, StudySettings
 
 RECORDS = "steps"
@@ -25,6 +27,11 @@ LOGS = "logs"
 
 LONGEST_NAME = 1000
 """A field of a list of cases that is longer is no path."""
+
+LARGEST_LIST = 2**26
+"""Bytes; a larger file is no list of cases."""
+
+SHOWN_STEPS = 20
 
 
 @dataclass(frozen=True)
@@ -118,7 +125,9 @@ def find_step(study: StudySettings, name: str) -> Step:
     """
     steps = steps_of(study)
     if name not in steps:
-        raise BadInput(f"{study.file} has no step {name[:80]!r}. Its steps: {', '.join(steps)}.")
+        shown = ", ".join(list(steps)[:SHOWN_STEPS])
+        more = f" and {len(steps) - SHOWN_STEPS} more" if len(steps) > SHOWN_STEPS else ""
+        raise BadInput(f"{study.file} has no step {name[:80]!r}. Its steps: {shown}{more}.")
     return steps[name]
 
 
@@ -134,12 +143,27 @@ def fingerprint(step: Step, study: StudySettings) -> str | None:
 
 
 def read_record(path: Path) -> dict[str, Any] | None:
-    """A step's record, or None where there is none that can be read."""
+    """A step's record; None if there is none, or it is damaged."""
     try:
-        record = read_json(path) if path.is_file() else None
+        return checked_record(path)
     except BadInput:
         return None
-    return record if isinstance(record, dict) and {"fingerprint", "result"} <= record.keys() else None
+
+
+def checked_record(path: Path) -> dict[str, Any] | None:
+    """A step's record, or None if there is none.
+
+    Raises
+    ------
+    BadInput
+        If it is damaged.
+    """
+    if not is_regular_file(path):
+        return None
+    record = read_object(path)
+    if not isinstance(record.get("fingerprint"), str) or not isinstance(record.get("result"), str):
+        raise BadInput(f"{path} is damaged: it is not what a step that ended well writes.")
+    return record
 
 
 def finished(study: StudySettings, *, source: str | None = None) -> dict[str, bool]:
@@ -171,40 +195,62 @@ def source_note(step: Step, study: StudySettings) -> Path:
 
 def _looked_at(step: Step, study: StudySettings) -> str | None:
     path = source_note(step, study)
-    return path.read_text(encoding="ascii", errors="replace") if path.is_file() else None
+    try:
+        return path.read_text(encoding="ascii", errors="replace") if path.is_file() else None
+    except OSError:
+        return None
 
 
 def digest(content: Any) -> str:
-    """SHA-256 of a value's JSON."""
-    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+    """SHA-256 of a value's JSON; names of files that are not UTF-8 are the bytes that they are."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def source_digest(study: StudySettings) -> str:
     """What the source looks like by names, sizes and times of its files, without reading them."""
     if study.source is None:
         raw = study.workspace().raw / study.dataset_name()
-        return _listing(raw, [path for path in sorted(raw.rglob("*")) if path.is_file()])
-    if study.source.is_dir():
-        return _listing(study.source, [path for path in sorted(study.source.rglob("*")) if path.is_file()])
-    content = study.source.read_bytes()
+        return _listing(raw, _files_below(raw))
+    if not is_regular_file(study.source):
+        return _listing(study.source, _files_below(study.source))
+    content = _list_of_cases(study.source)
     lines = content.decode("utf-8", "replace").splitlines()
-    names = {part.strip().strip('"') for line in lines for part in line.split(",")}
+    names = {part.strip().strip('"') for line in lines for part in (*line.split(","), *re.split("[;\t]", line))}
     paths = [study.source.parent / name for name in sorted(names) if 0 < len(name) < LONGEST_NAME and "\0" not in name]
-    files = [file for path in paths for file in ([path] if path.is_file() else _below(path, study.source.parent))]
+    files = [file for path in paths for file in ([path] if is_regular_file(path) else _named_folder(path, study))]
     return digest([hashlib.sha256(content).hexdigest(), _listing(study.source.parent, files)])
 
 
-def _below(path: Path, list_folder: Path) -> list[Path]:
+def _list_of_cases(path: Path) -> bytes:
+    """Bytes of a list; nothing of a file that cannot be one, which `convert` refuses."""
+    try:
+        return path.read_bytes() if path.stat().st_size <= LARGEST_LIST else b""
+    except OSError:
+        return b""
+
+
+def _named_folder(path: Path, study: StudySettings) -> list[Path]:
     """Files of a folder that a list of cases names; the list's own folder, and those above it, are none."""
-    if not path.is_dir() or list_folder.resolve().is_relative_to(path.resolve()):
+    if study.source is None or study.source.parent.is_relative_to(os.path.realpath(path)):
         return []
-    return [file for file in sorted(path.rglob("*")) if file.is_file()]
+    return _files_below(path)
+
+
+def _files_below(folder: Path) -> list[Path]:
+    """Files of a folder and those below it that can be seen."""
+    found = [Path(parent, name) for parent, _, names in os.walk(folder) for name in names]
+    return sorted(path for path in found if is_regular_file(path))
 
 
 def _listing(root: Path, files: Sequence[Path]) -> str:
-    found = []
+    found: list[list[Any]] = []
     for path in files:
-        status = path.stat()
         name = str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
-        found.append([name, status.st_size, status.st_mtime_ns])
+        try:
+            status = path.stat()
+        except OSError:  # gone or closed since it was listed: that is a change too
+            found.append([name, None, None])
+        else:
+            found.append([name, status.st_size, status.st_mtime_ns])
     return digest(found)

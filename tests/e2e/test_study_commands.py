@@ -87,7 +87,7 @@ def test_init_writes_what_run_takes(tmp_path: Path) -> None:
     assert "nnunet-spine run study.yaml --dry-run" in done.stdout
     refused = run("run", "study.yaml", "--dry-run", cwd=tmp_path)
     assert refused.returncode == 2
-    assert f"source: there is no {tmp_path / 'export'}" in refused.stderr
+    assert f"{tmp_path / 'study.yaml'}, line 9: source: there is no such file or folder" in refused.stderr
     (tmp_path / "export").mkdir()
     planned = run("run", "study.yaml", "--dry-run", cwd=tmp_path)
     assert planned.returncode == 0, planned.stderr

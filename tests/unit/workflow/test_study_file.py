@@ -8,7 +8,8 @@ import pytest
 
 from nnunet_spine.errors import BadInput
 from nnunet_spine.workflow.study_examples import EXAMPLES, example
-from nnunet_spine.workflow.study_file import check_source, read_study
+from nnunet_spine.workflow.study_file import read_study
+from nnunet_spine.workflow.study_places import check_source
 
 SMALL = "source: export\noutput: out\nmodels:\n  documented: {}\n"
 
@@ -50,13 +51,13 @@ def test_models_of_the_same_options_share_plans(tmp_path: Path) -> None:
 def test_values_reach_their_places(tmp_path: Path) -> None:
     text = SMALL + (
         "threads: 2\nseed: 7\nresources:\n  train: {cpus: 3, gpus: 1, memory_gib: 12.5, hours: 2, partition: gpu}\n"
-        "slurm: {partition: cpu, accounting: off, requeue: false, extra: --gres=gpu:1}\nnotes:\n  - 2026-11-26\n"
+        "slurm: {partition: cpu, accounting: off, requeue: false, extra: --nodelist=n1}\nnotes:\n  - 2026-11-26\n"
     )
     study = read_study(write(tmp_path, text.replace("{}", "{epochs: 5}")))
     train = study.resources["train"]
     assert (train.cpus, train.gpus, train.memory_gib, train.hours, train.partition) == (3, 1, 12.5, 2.0, "gpu")
     assert (study.slurm.partition, study.slurm.accounting, study.slurm.requeue) == ("cpu", False, False)
-    assert study.slurm.extra == "--gres=gpu:1"
+    assert study.slurm.extra == "--nodelist=n1"
     assert study.notes == ("2026-11-26",)
     assert (study.threads, study.models[0].seed, study.models[0].epochs) == (2, 7, 5)
 
@@ -65,9 +66,9 @@ def test_values_reach_their_places(tmp_path: Path) -> None:
     ("text", "line", "said"),
     [
         (SMALL + "thread: 2\n", 5, "thread: there is no such key. Did you mean threads?"),
-        (SMALL + "threads: two\n", 5, "threads: found 'two'; expected a whole number of at least 1."),
-        (SMALL + "threads: true\n", 5, "threads: found True; expected a whole number of at least 1."),
-        (SMALL + "threads: 0\n", 5, "threads: found 0; expected a whole number of at least 1."),
+        (SMALL + "threads: two\n", 5, "threads: found 'two'; expected a whole number of at least 1 and at most 1024."),
+        (SMALL + "threads: true\n", 5, "threads: found True; expected a whole number of at least 1 and at most 1024."),
+        (SMALL + "threads: 0\n", 5, "threads: found 0; expected a whole number of at least 1 and at most 1024."),
         (SMALL + "dataset: 1000\n", 5, "at least 1 and at most 999"),
         (SMALL + "device: gpu\n", 5, "device: found 'gpu'; expected one of auto, cpu, cuda, mps. Did you mean cpu?"),
         (SMALL + "tensorboard: yes please\n", 5, "tensorboard: found 'yes please'; expected true or false."),
@@ -113,8 +114,9 @@ def test_an_empty_file_says_how_to_get_one(tmp_path: Path) -> None:
 
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path) -> None:
     study = read_study(write(tmp_path, SMALL))
-    with pytest.raises(BadInput, match=f"source: there is no {tmp_path / 'export'}"):
+    with pytest.raises(BadInput, match="line 1: source: there is no such file or folder. Check the path") as caught:
         check_source(study)
+    assert "export" not in str(caught.value)  # the path of a source may name a patient
     (tmp_path / "export").mkdir()
     check_source(study)
 

@@ -1,0 +1,175 @@
+"""The places of a study: what it reads, where it may write, and that nothing in its output leads elsewhere.
+
+A study file, and a folder with the output of one, may come from somebody else. What is refused here is refused before
+anything is written. No message names the source, since its path may name a patient.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import unicodedata
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.files import is_regular_file, make_folder, system_reason, write_text
+from nnunet_spine.workflow.step_commands import evaluation_folder, fold_folder
+from nnunet_spine.workflow.study_settings import StudySettings
+from nnunet_spine.workflow.study_steps import LOGS, RECORDS, STATES, read_record, steps_of
+
+MARKER = ".nnunet_spine_study"
+MARKER_TEXT = "This folder is the output of a study. `nnunet-spine run` writes here.\n"
+
+ENGINE_FOLDER = ".snakemake"
+EARLIER = "earlier"
+OWN_FOLDERS = (RECORDS, STATES, LOGS, ENGINE_FOLDER, EARLIER, "models", "evaluation", "comparison", "report")
+"""What a study makes in its output, beside nnU-Net's folders."""
+
+
+def check_source(study: StudySettings) -> None:
+    """Refuse a study whose source, or whose converted data set, is missing or cannot be read.
+
+    Raises
+    ------
+    BadInput, NotFound
+        If so, with the reason.
+    """
+    if study.source is None:
+        name = study.dataset_name()
+        if not is_regular_file(study.workspace().raw / name / "dataset.json"):
+            raise study.refuse(
+                "dataset",
+                f"there is no raw data set {study.workspace().raw / name}. "
+                "Name its folder's parent under root, or give a source to convert.",
+            )
+        return
+    try:
+        mode = study.source.stat().st_mode
+    except FileNotFoundError as error:
+        raise study.refuse(
+            "source",
+            f"there is no such file or folder{_twin(study.source)}. Check the path, which begins at the study file.",
+        ) from error
+    except OSError as error:
+        raise study.refuse("source", f"it cannot be read: {system_reason(error)}. Check its permissions.") from error
+    if not (stat.S_ISDIR(mode) or stat.S_ISREG(mode)):
+        raise study.refuse("source", "it is a device, a pipe or a socket. Name a folder, or a cases.csv.")
+    if not os.access(study.source, os.R_OK | (os.X_OK if stat.S_ISDIR(mode) else 0)):
+        raise study.refuse("source", "it cannot be read: Permission denied. Change its permissions.")
+
+
+def _twin(path: Path) -> str:
+    """What to say of a file whose name looks the same and is written with other characters of Unicode."""
+    with suppress(OSError):
+        wanted = unicodedata.normalize("NFC", path.name)
+        if any(unicodedata.normalize("NFC", name) == wanted for name in os.listdir(path.parent)):  # noqa: PTH208
+            return " (one whose name looks the same has its accents encoded in another way; rename it)"
+    return ""
+
+
+def check_places(study: StudySettings) -> None:
+    """Refuse a study that would write into its source, read what it writes, or write where other files are.
+
+    Raises
+    ------
+    BadInput
+        If so; the key is named. Nothing was changed.
+    """
+    output, source = study.output, study.source
+    for key, folder in (("output", output), ("root", study.root)):
+        if folder is not None and source is not None and folder.is_relative_to(source):
+            raise study.refuse(key, f"{folder} lies in the source, which is only read. Name a folder beside it.")
+    if source is not None and any(source.is_relative_to(output / name) for name in OWN_FOLDERS):
+        raise study.refuse("source", "it lies in a folder that this study writes. Name another source or output.")
+    shared = study.workspace()
+    if any(output.is_relative_to(folder) for folder in (shared.raw, shared.preprocessed)):
+        raise study.refuse("output", f"{output} lies in one of nnU-Net's own folders. Name a folder beside them.")
+    _check_output(study)
+    for link in _links(study):
+        raise study.refuse(
+            "output",
+            f"{link} is a link, and a study writes only into its own output. Nothing was changed. Put a folder there, "
+            "or name another output.",
+        )
+
+
+def _check_output(study: StudySettings) -> None:
+    output = study.output
+    if output == Path(output.anchor) or _home().is_relative_to(output):
+        raise study.refuse("output", f"{output} is a folder of the system or your home folder. Name one below it.")
+    try:
+        names = set(os.listdir(output))  # noqa: PTH208
+    except FileNotFoundError:
+        _check_creatable(study)
+        return
+    except OSError as error:
+        raise study.refuse("output", f"{output} cannot be used: {system_reason(error)}. Name a folder.") from error
+    if not os.access(output, os.W_OK | os.X_OK):
+        raise study.refuse("output", f"{output} cannot be written. Change its permissions, or name another folder.")
+    beside = study.file.parent.resolve()
+    if names - {ENGINE_FOLDER} and not output.is_relative_to(beside) and not _is_output(output):
+        raise study.refuse(
+            "output",
+            f"{output} holds files that no study made, and was left alone. Name a new or empty folder, or one below "
+            "the study file's.",
+        )
+
+
+def _home() -> Path:
+    try:
+        return Path.home().resolve()
+    except (RuntimeError, OSError):
+        return Path(os.sep)
+
+
+def _check_creatable(study: StudySettings) -> None:
+    parent = next(folder for folder in study.output.parents if os.path.lexists(folder))
+    if not parent.is_dir():
+        raise study.refuse("output", f"{parent} is not a folder, so that nothing can be made below it.")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise study.refuse(
+            "output", f"{parent} cannot be written, so that {study.output} cannot be made. Name another folder."
+        )
+
+
+def _is_output(folder: Path) -> bool:
+    """Whether a study wrote this folder; older ones left no mark, but their records."""
+    return is_regular_file(folder / MARKER) or any(
+        read_record(path) is not None for path in (folder / RECORDS).glob("*.json")
+    )
+
+
+def _links(study: StudySettings) -> Iterator[Path]:
+    """Links among what the study writes."""
+    output = study.output
+    places = {output / name for name in OWN_FOLDERS}
+    for step in steps_of(study).values():
+        places.add(output / EARLIER / step.name)
+        if step.model is not None:
+            places.add(evaluation_folder(study, step.model.label))
+        if step.kind == "train":
+            with suppress(NnunetSpineError):  # no data set yet
+                places.add(fold_folder(step, study))
+    parents = {parent for place in places for parent in place.parents if parent.is_relative_to(output)}
+    yield from (place for place in sorted((places | parents) - {output}) if place.is_symlink())
+    for name in (RECORDS, STATES, LOGS, ENGINE_FOLDER):
+        for parent, folders, files in os.walk(output / name):
+            yield from (path for entry in (*folders, *files) if (path := Path(parent, entry)).is_symlink())
+
+
+def prepare_output(study: StudySettings) -> None:
+    """Make and mark the study's output.
+
+    Raises
+    ------
+    BadInput
+        As for `check_places`.
+    NotWritable
+        If it cannot be written.
+    """
+    check_places(study)
+    make_folder(study.output)
+    if not is_regular_file(study.output / MARKER):
+        write_text(study.output / MARKER, MARKER_TEXT)
