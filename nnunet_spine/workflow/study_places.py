@@ -126,8 +126,6 @@ def _home() -> Path:
 
 def _check_creatable(study: StudySettings) -> None:
     parent = next(folder for folder in study.output.parents if os.path.lexists(folder))
-    if not parent.is_dir():
-        raise study.refuse("output", f"{parent} is not a folder, so that nothing can be made below it.")
     if not os.access(parent, os.W_OK | os.X_OK):
         raise study.refuse(
             "output", f"{parent} cannot be written, so that {study.output} cannot be made. Name another folder."
