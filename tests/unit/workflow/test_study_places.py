@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +37,7 @@ def everything(folder: Path) -> dict[str, tuple[int, bytes | str | None]]:
     found: dict[str, tuple[int, bytes | str | None]] = {}
     for path in sorted(folder.rglob("*")):
         status = path.lstat()
-        content = os.readlink(path) if path.is_symlink() else path.read_bytes() if path.is_file() else None
+        content = str(path.readlink()) if path.is_symlink() else path.read_bytes() if path.is_file() else None
         found[str(path)] = (status.st_mtime_ns, content)
     return found
 
@@ -116,6 +120,33 @@ def test_what_is_no_folder_is_refused(tmp_path: Path) -> None:
         opened.bind(str(tmp_path / "socket"))
         refused(study_of(tmp_path, output="socket"), "socket cannot be used: Not a directory")
     assert (tmp_path / "file").read_text(encoding="ascii") == "mine"
+
+
+CHECK = """
+import os, sys
+from pathlib import Path
+from nnunet_spine.errors import BadInput
+from nnunet_spine.workflow.study_file import read_study
+from nnunet_spine.workflow.study_places import check_places
+study = read_study(Path(sys.argv[1]))
+os.geteuid() or os.setuid(65534)  # permissions do not bind root
+try:
+    check_places(study)
+except BadInput as error:
+    print(error)
+"""
+
+
+def test_an_output_that_cannot_be_written_is_refused() -> None:
+    with tempfile.TemporaryDirectory() as name:  # pytest's folders are closed to other users
+        folder = Path(name).resolve()
+        folder.chmod(0o755)
+        (folder / "closed").mkdir(mode=0o555)
+        for output, said in (("closed/out", "so that .* cannot be made. Name another"), ("closed", "Change its perm")):
+            study = study_of(folder, output=output)
+            command = [sys.executable, "-c", CHECK, str(study.file)]
+            done = subprocess.run(command, capture_output=True, text=True, check=True)
+            assert re.search(f"output: {folder / 'closed'} cannot be written.*{said}", done.stdout), done.stdout
 
 
 def test_output_and_root_lie_outside_the_source(tmp_path: Path) -> None:
