@@ -131,7 +131,7 @@ def demand_of(step: Step, study: StudySettings, machine: Machine | None = None) 
         cpus,
         gpus,
         min(memory_mb, machine.memory_mb) if machine and assumed else memory_mb,
-        max(1, math.ceil(min(minutes, MOST_MINUTES))),
+        max(1, min(math.ceil(minutes), MOST_MINUTES)),
         f"memory {memory_reason}; time {time_reason}",
         asked.partition or study.slurm.partition,
         assumed,
@@ -252,8 +252,9 @@ def _measured_seconds(step: Step, study: StudySettings) -> float | None:
     steps = [other for other in steps_of(study).values() if other.kind == "train" and other.model in alike]
     for other in sorted(steps, key=lambda other: other.name != step.name):
         epochs = read_epochs(fold_folder(other, study), last=10)
-        if epochs:
-            return float(statistics.median(epoch.seconds for epoch in epochs))
+        seconds = float(statistics.median(epoch.seconds for epoch in epochs)) if epochs else 0.0
+        if 0 < seconds < MOST_MINUTES:
+            return seconds
     return None
 
 

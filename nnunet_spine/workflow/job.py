@@ -277,9 +277,10 @@ class Watched:
     def _read(self, process: subprocess.Popen[bytes]) -> None:
         if process.stdout is None:
             return
-        for line in process.stdout:
-            # Of what overwrites itself on a terminal, the last state.
-            self.log.output(line.decode("utf-8", "replace").rstrip().rpartition("\r")[2])
+        with process.stdout as stream:
+            for line in stream:
+                # Of what overwrites itself on a terminal, the last state.
+                self.log.output(line.decode("utf-8", "replace").rstrip().rpartition("\r")[2])
 
     def _watch(self, process: subprocess.Popen[bytes]) -> int:
         touched = looked = time.monotonic()
