@@ -221,7 +221,8 @@ def _write_cases(jobs: Sequence[_Job], progress: Progress) -> list[WrittenCase]:
 
 
 def _each_written(jobs: Sequence[_Job]) -> Iterator[WrittenCase]:
-    workers = min(len(os.sched_getaffinity(0)), len(jobs))
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cpus, len(jobs))
     if workers < 2 or len(jobs) < _FEWEST_FOR_POOL:
         yield from map(_write_job, jobs)
         return

@@ -15,7 +15,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 
 from slurm_cluster import Slurm, missing
-from small_study import Study, write_source
+from small_study import FOLDER, Study, write_source
 
 LOCK = Path(tempfile.gettempdir()) / f"nnunet_spine_test_cluster_{os.getuid()}.lock"
 
@@ -28,7 +28,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def local(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The study, run on this machine without any disturbance."""
-    study = Study.write(tmp_path_factory.mktemp("local"), source)
+    study = Study.write(tmp_path_factory.mktemp("local") / FOLDER, source)
     done = study.run()
     assert done.returncode == 0, f"{done.stdout}{done.stderr}{study.complaint()}"
     return study

@@ -22,9 +22,12 @@ EPOCHS = 120 if os.environ.get("NNUNET_SPINE_SOAK") else 30
 
 MODELS = ("documented", "no-bias")
 
+FOLDER = 'it\'s {a} "b" [1] $HOME `touch pwned` #2: x; y & z ~ * ? ! R\u00fcckenmark'
+"""What a folder may be called."""
+
 STUDY = """\
 source: {source}
-output: {output}
+output: out
 folds: 2
 threads: 1
 device: cpu
@@ -88,7 +91,7 @@ class Study:
     def write(cls, folder: Path, source: Path, *, epochs: int = EPOCHS) -> Study:
         folder.mkdir(parents=True, exist_ok=True)
         study = cls(folder / "study.yaml", folder / "out")
-        study.file.write_text(STUDY.format(source=source, output=study.output, epochs=epochs), encoding="utf-8")
+        study.file.write_text(STUDY.format(source=source, epochs=epochs), encoding="utf-8")
         return study
 
     def untrained_copy(self, folder: Path, source: Path, *models: str) -> Study:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from slurm_cluster import Slurm, wait_for
-from small_study import MODELS, Study, assert_same_files, assert_same_weights, files
+from small_study import FOLDER, MODELS, Study, assert_same_files, assert_same_weights, files
 
 ROUNDS = 3 if os.environ.get("NNUNET_SPINE_SOAK") else 1
 """Pre-emptions, and walltimes, of a run."""
@@ -20,10 +20,26 @@ ROUNDS = 3 if os.environ.get("NNUNET_SPINE_SOAK") else 1
 @pytest.fixture(scope="session")
 def on_slurm(slurm: Slurm, source: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     """The same study as the local one, undisturbed."""
-    study = Study.write(tmp_path_factory.mktemp("slurm"), source)
+    study = Study.write(tmp_path_factory.mktemp("slurm") / FOLDER, source)
     done = study.run("--executor", "slurm")
     assert done.returncode == 0, f"{done.stdout}{done.stderr}{study.complaint()}"
     return study
+
+
+def test_no_shell_took_the_folders_name_for_a_command(local: Study, on_slurm: Study) -> None:
+    for study in (local, on_slurm):
+        assert not list(study.file.parents[1].rglob("pwned"))
+    logs = list((on_slurm.output / "logs" / "slurm").rglob("*.log"))
+    assert not [path for path in logs if "Traceback" in path.read_text(encoding="utf-8", errors="replace")]
+
+
+def test_what_slurm_takes_for_its_own_is_refused(slurm: Slurm, source: Path, tmp_path: Path) -> None:
+    for name, character in (("100%", "%"), ("a\\b", "\\")):
+        study = Study.write(tmp_path / name, source)
+        done = study.run("--executor", "slurm", "--dry-run")
+        assert done.returncode == 2
+        assert f"out has a {character} in its path, which SLURM takes for a part of its own" in done.stderr
+        assert study.run("--dry-run").returncode == 0
 
 
 def test_its_steps_ran_as_slurm_jobs(on_slurm: Study) -> None:
