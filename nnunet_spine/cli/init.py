@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -37,10 +39,10 @@ def run(arguments: argparse.Namespace) -> int:
     from nnunet_spine.files import write_text
     from nnunet_spine.workflow.study_examples import example
 
-    if arguments.study.exists():
+    if os.path.lexists(arguments.study):
         raise NotWritable(f"{arguments.study} is there already, and is left alone. Give another name.")
     write_text(arguments.study, example(arguments.example))
     print(f"study file: {arguments.study}")
     print("next:       set its source and output, then")
-    print(f"            nnunet-spine run {arguments.study} --dry-run")
+    print(f"            nnunet-spine run {shlex.quote(str(arguments.study))} --dry-run")
     return 0

@@ -7,17 +7,22 @@ that the way works; its figures say nothing about either method.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from nnunet_spine.errors import BadInput
-from nnunet_spine.files import make_folder, write_text
+from nnunet_spine.errors import BadInput, NotWritable
+from nnunet_spine.files import is_regular_file, make_folder, read_text, write_text
 from nnunet_spine.phantoms.cohort import write_cohort
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL
+from nnunet_spine.workflow.study_places import is_system_folder
 
 STUDY_FILE = "study.yaml"
+FIRST_LINE = (
+    "# The demo as a study, by `nnunet-spine demo`, which writes this file anew. Watch it with `nnunet-spine status`."
+)
 EXPORT = "export"
 BASELINE_TRAINER = "nnUNetTrainerSpineDemoBaseline"
 
@@ -90,6 +95,8 @@ def prepare_demo(settings: DemoSettings, progress: Progress = silent) -> Path:
     BadInput, NotWritable
         Where the cohort cannot be made as asked for, or the output cannot be written.
     """
+    path = settings.output / STUDY_FILE
+    _require_own(settings.output, path)
     make_folder(settings.output)
     write_cohort(
         settings.output / EXPORT,
@@ -98,16 +105,23 @@ def prepare_demo(settings: DemoSettings, progress: Progress = silent) -> Path:
         background=settings.background,
         progress=progress,
     )
-    path = settings.output / STUDY_FILE
     write_text(path, study_text(settings))
     return path
+
+
+def _require_own(output: Path, study: Path) -> None:
+    """Refuse folders of the system, and a study file that the demo did not write."""
+    if is_system_folder(output.resolve()):
+        raise BadInput(f"{output} is a folder of the system or your home folder. Name one below it with --output.")
+    if os.path.lexists(study) and not (is_regular_file(study) and read_text(study).startswith(FIRST_LINE)):
+        raise NotWritable(f"{study} was not written by the demo, and is left alone. Give another folder with --output.")
 
 
 def study_text(settings: DemoSettings) -> str:
     """Text of the demo's study file."""
     notes = "\n".join(f"  - {json.dumps(note)}" for note in _notes(settings))
     return f"""\
-# The demo as a study, by `nnunet-spine demo`, which writes this file anew. Watch it with `nnunet-spine status`.
+{FIRST_LINE}
 source: {EXPORT}
 output: .
 seed: {settings.seed}

@@ -101,9 +101,9 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
     """
     check_source(study)
     check_places(study)
-    require_engine(executor)
     if executor == "slurm":
         check_slurm_paths(study)
+    require_engine(executor)
     machine = this_machine() if executor == "local" else None
     done = finished(study, source=source_digest(study))
     planned = [
@@ -158,7 +158,7 @@ def run_study(study: StudySettings, executor: str, *, jobs: int | None, update: 
             if executor == "slurm":
                 cancel_jobs(job_prefix(study))
             return _Run(study, executor, jobs, update, lock).to_its_end()
-    except NnunetSpineError:
+    except (NnunetSpineError, BrokenPipeError):
         raise
     except OSError as error:
         raise NotWritable(f"Cannot work in {study.output}: {system_reason(error)}. Mend it, and run again.") from error
@@ -337,7 +337,8 @@ class _Run:
                 told = time.monotonic()
                 self._tell(process)
             if told is not None and time.monotonic() - told > GRACE_SECONDS:
-                os.killpg(process.pid, signal.SIGKILL)
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
             if time.monotonic() - updated > UPDATE_SECONDS:
                 self.update(study_status(self.study))
                 updated = time.monotonic()
@@ -346,7 +347,8 @@ class _Run:
 
     def _tell(self, process: subprocess.Popen[bytes]) -> None:
         """Pass a stop on: locally to the engine and its jobs alike, on SLURM to the engine, which cancels its jobs."""
-        if self.executor == "local":
-            os.killpg(process.pid, signal.SIGTERM)
-        else:
-            process.send_signal(signal.SIGINT)
+        with suppress(ProcessLookupError):  # it has just ended
+            if self.executor == "local":
+                os.killpg(process.pid, signal.SIGTERM)
+            else:
+                process.send_signal(signal.SIGINT)

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from nnunet_spine.files import make_folder
+from nnunet_spine.errors import NotWritable
+from nnunet_spine.files import make_folder, system_reason
 from nnunet_spine.workflow.demands import gpus_here
 
 VISIBLE = "CUDA_VISIBLE_DEVICES"
@@ -28,14 +29,15 @@ def claim_gpus(count: int) -> Iterator[dict[str, str]]:
         yield {}
         return
     given = os.environ.get(VISIBLE)
-    devices = given.split(",") if given else [str(number) for number in range(gpus_here())]
+    named = [device.strip() for device in given.split(",")] if given else map(str, range(gpus_here()))
+    devices = [device for device in named if device]
     folder = make_folder(Path(tempfile.gettempdir()) / f"nnunet_spine_gpus_{os.getuid()}")
     held: dict[str, int] = {}
     try:
         while len(held) < min(count, len(devices)):
             for device in devices:
                 if device not in held and len(held) < count:
-                    descriptor = _try(folder / device)
+                    descriptor = _try(folder / device.replace(os.sep, "_"))
                     if descriptor is not None:
                         held[device] = descriptor
             if len(held) < min(count, len(devices)):
@@ -47,7 +49,10 @@ def claim_gpus(count: int) -> Iterator[dict[str, str]]:
 
 
 def _try(path: Path) -> int | None:
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise NotWritable(f"Cannot write {path}, the lock of a GPU: {system_reason(error)}. Remove it.") from error
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

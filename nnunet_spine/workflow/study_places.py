@@ -16,6 +16,7 @@ from pathlib import Path
 from nnunet_spine.errors import NnunetSpineError
 from nnunet_spine.files import is_regular_file, make_folder, system_reason, write_text
 from nnunet_spine.workflow.step_commands import evaluation_folder, fold_folder
+from nnunet_spine.workflow.step_state import read_state
 from nnunet_spine.workflow.study_settings import StudySettings
 from nnunet_spine.workflow.study_steps import LOGS, RECORDS, STATES, read_record, steps_of
 
@@ -87,6 +88,9 @@ def check_places(study: StudySettings) -> None:
     if any(output.is_relative_to(folder) for folder in (shared.raw, shared.preprocessed)):
         raise study.refuse("output", f"{output} lies in one of nnU-Net's own folders. Name a folder beside them.")
     _check_output(study)
+    for path in (output / name for name in OWN_FOLDERS):
+        if os.path.lexists(path) and not path.is_symlink() and not path.is_dir():
+            raise study.refuse("output", f"{path} is in the way of a folder of the study. Remove it.")
     for link in _links(study):
         raise study.refuse(
             "output",
@@ -97,7 +101,7 @@ def check_places(study: StudySettings) -> None:
 
 def _check_output(study: StudySettings) -> None:
     output = study.output
-    if output == Path(output.anchor) or _home().is_relative_to(output):
+    if is_system_folder(output):
         raise study.refuse("output", f"{output} is a folder of the system or your home folder. Name one below it.")
     try:
         names = set(os.listdir(output))  # noqa: PTH208
@@ -117,11 +121,13 @@ def _check_output(study: StudySettings) -> None:
         )
 
 
-def _home() -> Path:
+def is_system_folder(folder: Path) -> bool:
+    """Whether a folder, links followed, is the root of the system, the home folder, or one above it."""
     try:
-        return Path.home().resolve()
+        home = Path.home().resolve()
     except (RuntimeError, OSError):
-        return Path(os.sep)
+        home = Path(os.sep)
+    return home.is_relative_to(folder)
 
 
 def _check_creatable(study: StudySettings) -> None:
@@ -133,9 +139,11 @@ def _check_creatable(study: StudySettings) -> None:
 
 
 def _is_output(folder: Path) -> bool:
-    """Whether a study wrote this folder; older ones left no mark, but their records."""
-    return is_regular_file(folder / MARKER) or any(
-        read_record(path) is not None for path in (folder / RECORDS).glob("*.json")
+    """Whether a study wrote this folder; older ones left no mark, but records and states."""
+    return (
+        is_regular_file(folder / MARKER)
+        or any(read_record(path) is not None for path in (folder / RECORDS).glob("*.json"))
+        or any(read_state(path) is not None for path in (folder / STATES).glob("*.json"))
     )
 
 

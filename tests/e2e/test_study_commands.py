@@ -102,6 +102,30 @@ def test_init_leaves_an_existing_file_alone(tmp_path: Path) -> None:
     assert (tmp_path / "study.yaml").read_text(encoding="utf-8") == "mine"
 
 
+def test_init_writes_into_no_link_folder_or_device(tmp_path: Path) -> None:
+    (tmp_path / "dangling.yaml").symlink_to(tmp_path / "elsewhere.yaml")
+    (tmp_path / "folder.yaml").mkdir()
+    os.mkfifo(tmp_path / "pipe.yaml")
+    for name in ("dangling.yaml", "folder.yaml", "pipe.yaml", "/dev/null"):
+        done = run("init", name, cwd=tmp_path)
+        assert done.returncode == 2
+        assert f"{name} is there already, and is left alone. Give another name." in done.stderr
+    assert not (tmp_path / "elsewhere.yaml").exists()
+    done = run("init", "my study.yaml", cwd=tmp_path)
+    assert "nnunet-spine run 'my study.yaml' --dry-run" in done.stdout
+
+
+def test_the_demo_replaces_no_study_of_somebody(tmp_path: Path) -> None:
+    (tmp_path / "study.yaml").write_text("mine", encoding="utf-8")
+    done = run("demo", "--output", str(tmp_path), cwd=tmp_path)
+    assert done.returncode == 2
+    assert "study.yaml was not written by the demo, and is left alone" in done.stderr
+    home = run("demo", "--output", str(tmp_path / "home"), cwd=tmp_path, HOME=str(tmp_path / "home"))
+    assert home.returncode == 2
+    assert "is a folder of the system or your home folder" in home.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["study.yaml"]
+
+
 def test_status_of_a_study_that_never_ran_is_all_waiting(tmp_path: Path) -> None:
     run("init", "--example", "seeds", cwd=tmp_path)
     done = run("status", "study.yaml", "--json", cwd=tmp_path)

@@ -17,6 +17,7 @@ from nnunet_spine.errors import BadInput, NnunetSpineError
 from nnunet_spine.files import write_json
 from nnunet_spine.workflow.driver import run_study
 from nnunet_spine.workflow.job import run_job
+from nnunet_spine.workflow.step_state import begin
 from nnunet_spine.workflow.study_file import read_study
 from nnunet_spine.workflow.study_places import MARKER, check_places, check_source, prepare_output
 from nnunet_spine.workflow.study_settings import StudySettings
@@ -77,11 +78,14 @@ def test_a_new_an_empty_and_an_own_output_are_taken(tmp_path: Path) -> None:
         assert (study.output / MARKER).is_file()
 
 
-def test_what_an_earlier_version_wrote_is_known_by_its_records(tmp_path: Path) -> None:
+def test_what_an_earlier_version_wrote_is_known_by_its_records_and_states(tmp_path: Path) -> None:
     study = study_of(tmp_path / "study", output="../old")
     convert = steps_of(study)["convert"]
     write_json(convert.record(study), {"fingerprint": fingerprint(convert, study), "result": "cases"})
     prepare_output(study)
+    other = study_of(tmp_path / "study", output="../failed")
+    begin(convert.state(other))
+    prepare_output(other)
 
 
 def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, elsewhere: Path) -> None:
@@ -126,6 +130,7 @@ CHECK = """
 import os, sys
 from pathlib import Path
 from nnunet_spine.errors import BadInput
+from nnunet_spine.workflow.step_state import begin
 from nnunet_spine.workflow.study_file import read_study
 from nnunet_spine.workflow.study_places import check_places
 study = read_study(Path(sys.argv[1]))
@@ -208,6 +213,15 @@ def test_a_link_in_the_output_is_refused(tmp_path: Path, elsewhere: Path, place:
     path.unlink()
     path.symlink_to(elsewhere / "missing")
     refused(study, f"{path} is a link")
+
+
+@pytest.mark.parametrize("name", [".snakemake", "steps", "logs", "models"])
+def test_a_file_in_the_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    study = study_of(tmp_path / "study")
+    study.output.mkdir()
+    (study.output / name).write_text("mine", encoding="ascii")
+    refused(study, f"{study.output / name} is in the way of a folder of the study. Remove it.")
+    assert (study.output / name).read_text(encoding="ascii") == "mine"
 
 
 @pytest.mark.parametrize("name", [".run.lock", MARKER, "logs/snakemake.log", "logs/convert.log", "state/convert.json"])
