@@ -20,7 +20,7 @@ from nnunet_spine.training.fold_lock import file_system_time
 from nnunet_spine.training.process_identity import is_process, process_start
 from nnunet_spine.workflow.demands import Demand, Machine, demand_of, this_machine
 from nnunet_spine.workflow.engine import (
-    check_slurm_paths,
+    check_remote_paths,
     engine_command,
     last_problem,
     require_engine,
@@ -102,7 +102,7 @@ def plan_run(study: StudySettings, executor: str) -> list[Planned]:
     check_source(study)
     check_places(study)
     if executor == "slurm":
-        check_slurm_paths(study)
+        check_remote_paths(study)
     require_engine(executor)
     machine = this_machine() if executor == "local" else None
     done = finished(study, source=source_digest(study))

@@ -96,31 +96,44 @@ def engine_study(config: Mapping[str, Any]) -> StudySettings:
             f"Snakemake works in {Path.cwd()}. Start it with --directory {study.output}, the study's output."
         )
     prepare_output(study)
+    if "memory_mb" not in config:  # not for this machine, as far as can be seen
+        check_remote_paths(study)
+        if "study" in config and _odd_character(study.file) is not None:
+            raise BadInput(
+                f"Name the study file in the variable {STUDY_VARIABLE}: its path is not plain text to a shell."
+            )
     os.environ.update({PYTHON_VARIABLE: sys.executable, **study_variables(study)})
     return study
 
 
-def check_slurm_paths(study: StudySettings) -> None:
-    """Refuse paths that SLURM, or the shell line that the executor writes for it, does not take.
+def check_remote_paths(study: StudySettings) -> None:
+    """Refuse paths that SLURM, or the shell line that an executor writes for another machine, does not take.
 
     Raises
     ------
     BadInput
         If there is one.
     """
-    odd = next((character for character in "%\\" if character in str(study.output)), None)
+    odd = _odd_character(study.output)
     if odd is not None:
         raise study.refuse(
             "output",
-            f"{study.output} has a {odd} in its path, which SLURM takes for a part of its own in the names of logs. "
-            "Rename the folder, or use --executor local.",
+            f"{study.output} has {odd!r} in it, which a shell or SLURM takes for something else where Snakemake's "
+            "executor writes this path. Rename the folder, or use `nnunet-spine run` with --executor local.",
         )
     for path in (sys.executable, str(SNAKEFILE)):
         if not _PLAIN_PATH.fullmatch(path):
             raise BadInput(
-                f"{path} holds a character that means something to a shell, and the executor for SLURM writes it into "
-                "one without quotes. Install this package below a folder with a plain name, or use --executor local."
+                f"{path} holds a character that means something to a shell, and Snakemake's executor writes it into "
+                "one. Install this package below a folder with a plain name, or use --executor local."
             )
+
+
+def _odd_character(path: Path) -> str | None:
+    """A character that an executor's quoting does not cover: that of Python, for SLURM between double quotes."""
+    text = str(path)
+    odd = next((character for character in text if character in "$`\\%" or not character.isprintable()), None)
+    return '"' if odd is None and "'" in text and '"' in text else odd
 
 
 def study_variables(study: StudySettings) -> dict[str, str]:

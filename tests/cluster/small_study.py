@@ -22,7 +22,7 @@ EPOCHS = 120 if os.environ.get("NNUNET_SPINE_SOAK") else 30
 
 MODELS = ("documented", "no-bias")
 
-FOLDER = 'it\'s {a} "b" [1] $HOME `touch pwned` #2: x; y & z ~ * ? ! R\u00fcckenmark'
+FOLDER = "it's {a} [1] #2: x; y & z | ~ * ? ! < > R\u00fcckenmark"
 """What a folder may be called."""
 
 STUDY = """\

@@ -125,3 +125,11 @@ def test_the_snakefile_takes_the_study_from_a_variable(tmp_path: Path) -> None:
     )
     assert other.returncode != 0
     assert f"Start it with --directory {folder / 'out put'}, the study's output." in other.stderr + other.stdout
+    remote = tmp_path / "$(touch pwned)"
+    study_in(remote, "out")
+    variables["NNUNET_SPINE_STUDY"] = str(remote / "study.yaml")
+    done = subprocess.run(
+        [*command[:6], "out", *command[7:]], cwd=remote, env=variables, capture_output=True, text=True, check=False
+    )
+    assert done.returncode != 0
+    assert "which a shell or SLURM takes for something else" in done.stderr + done.stdout
