@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Sequence
@@ -136,7 +137,8 @@ def _path(entry: Entry, folder: Path) -> Path:
     except RuntimeError as error:
         raise entry.refuse("the path leads through links that go round in a circle. Mend the links.") from error
     except OSError as error:
-        raise entry.refuse(f"the path cannot be looked at: {system_reason(error)}. Check it.") from error
+        if error.errno == errno.ENAMETOOLONG:  # whoever needs the place finds what else is wrong with it
+            raise entry.refuse(f"no file can have this path: {system_reason(error)}. Shorten it.") from error
     return path
 
 

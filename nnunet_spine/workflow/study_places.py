@@ -81,7 +81,7 @@ def check_places(study: StudySettings) -> None:
     output, source = study.output, study.source
     for key, folder in (("output", output), ("root", study.root)):
         if folder is not None and source is not None and folder.is_relative_to(source):
-            raise study.refuse(key, f"{folder} lies in the source, which is only read. Name a folder beside it.")
+            raise study.refuse(key, "it lies in the source, which is only read. Name a folder beside the source.")
     if source is not None and any(source.is_relative_to(output / name) for name in OWN_FOLDERS):
         raise study.refuse("source", "it lies in a folder that this study writes. Name another source or output.")
     shared = study.workspace()

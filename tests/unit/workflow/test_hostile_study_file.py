@@ -178,7 +178,7 @@ def test_a_folder_may_be_called_what_yaml_takes_for_a_number(tmp_path: Path, wri
         ('"a\\nb"', "found the control character U+000A; expected a path"),
         ('"a\\udce9b"', "found the control character U+DCE9; expected a path"),
         ("~nobody-of-this-name/x", "the path begins with the ~ of no user"),
-        ("x" * 300, "the path cannot be looked at: File name too long"),
+        ("x" * 300, "no file can have this path: File name too long"),
         ("circle/x", "the path leads through links that go round in a circle"),
         ("[a, b]", "found a list; expected a path"),
         ("'  '", "expected a path"),

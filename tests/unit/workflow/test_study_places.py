@@ -155,9 +155,9 @@ def test_an_output_that_cannot_be_written_is_refused() -> None:
 
 
 def test_output_and_root_lie_outside_the_source(tmp_path: Path) -> None:
-    refused(study_of(tmp_path, output="export/out"), "export/out lies in the source, which is only read")
-    refused(study_of(tmp_path, output="export"), "lies in the source")
-    refused(study_of(tmp_path, more="root: export/nnunet\n"), "line 3: root: ")
+    refused(study_of(tmp_path, output="export/out"), "output: it lies in the source, which is only read")
+    refused(study_of(tmp_path, output="export"), "output: it lies in the source")
+    refused(study_of(tmp_path, more="root: export/nnunet\n"), "line 3: root: it lies in the source")
     assert list((tmp_path / "export").iterdir()) == []
 
 
