@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -87,7 +87,9 @@ def check_places(study: StudySettings) -> None:
     shared = study.workspace()
     if any(output.is_relative_to(folder) for folder in (shared.raw, shared.preprocessed)):
         raise study.refuse("output", f"{output} lies in one of nnU-Net's own folders. Name a folder beside them.")
-    _check_output(study)
+    _check_folder(study, "output", output, is_ours=_is_output)
+    if study.root is not None and study.root != output:
+        _check_folder(study, "root", study.root, is_ours=_is_workspace)
     for path in (output / name for name in OWN_FOLDERS):
         if os.path.lexists(path) and not path.is_symlink() and not path.is_dir():
             raise study.refuse("output", f"{path} is in the way of a folder of the study. Remove it.")
@@ -99,26 +101,31 @@ def check_places(study: StudySettings) -> None:
         )
 
 
-def _check_output(study: StudySettings) -> None:
-    output = study.output
-    if is_system_folder(output):
-        raise study.refuse("output", f"{output} is a folder of the system or your home folder. Name one below it.")
+def _check_folder(study: StudySettings, key: str, folder: Path, *, is_ours: Callable[[Path], bool]) -> None:
+    """Refuse a folder that holds what is not ours, or that cannot be made or written."""
+    if key == "root" and is_ours(folder):  # it may be read only, or the home folder
+        return
+    if is_system_folder(folder):
+        raise study.refuse(key, f"{folder} is a folder of the system or your home folder. Name one below it.")
     try:
-        names = set(os.listdir(output))  # noqa: PTH208
+        names = set(os.listdir(folder))  # noqa: PTH208
     except FileNotFoundError:
-        _check_creatable(study)
+        _check_creatable(study, key, folder)
         return
     except OSError as error:
-        raise study.refuse("output", f"{output} cannot be used: {system_reason(error)}. Name a folder.") from error
-    if not os.access(output, os.W_OK | os.X_OK):
-        raise study.refuse("output", f"{output} cannot be written. Change its permissions, or name another folder.")
+        raise study.refuse(key, f"{folder} cannot be used: {system_reason(error)}. Name a folder.") from error
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise study.refuse(key, f"{folder} cannot be written. Change its permissions, or name another folder.")
     beside = study.file.parent.resolve()
-    if names - {ENGINE_FOLDER} and not output.is_relative_to(beside) and not _is_output(output):
+    if names - {ENGINE_FOLDER} and not folder.is_relative_to(beside) and not is_ours(folder):
         raise study.refuse(
-            "output",
-            f"{output} holds files that no study made, and was left alone. Name a new or empty folder, or one below "
-            "the study file's.",
+            key,
+            f"{folder} holds files that {_OURS[key]}, and was left alone. Name a new or empty folder, or one below the "
+            "study file's.",
         )
+
+
+_OURS = {"output": "no study made", "root": "are not nnU-Net's (nnUNet_raw and nnUNet_preprocessed)"}
 
 
 def is_system_folder(folder: Path) -> bool:
@@ -130,12 +137,15 @@ def is_system_folder(folder: Path) -> bool:
     return home.is_relative_to(folder)
 
 
-def _check_creatable(study: StudySettings) -> None:
-    parent = next(folder for folder in study.output.parents if os.path.lexists(folder))
+def _check_creatable(study: StudySettings, key: str, folder: Path) -> None:
+    parent = next(parent for parent in folder.parents if os.path.lexists(parent))
     if not os.access(parent, os.W_OK | os.X_OK):
-        raise study.refuse(
-            "output", f"{parent} cannot be written, so that {study.output} cannot be made. Name another folder."
-        )
+        raise study.refuse(key, f"{parent} cannot be written, so that {folder} cannot be made. Name another folder.")
+
+
+def _is_workspace(folder: Path) -> bool:
+    """Whether a folder holds nnU-Net's."""
+    return (folder / "nnUNet_raw").is_dir() or (folder / "nnUNet_preprocessed").is_dir()
 
 
 def _is_output(folder: Path) -> bool:

@@ -94,6 +94,17 @@ def test_a_folder_of_somebody_else_is_refused(tmp_path: Path, elsewhere: Path) -
     refused(study_of(tmp_path / "study", output="../elsewhere/models"), "holds files that no study made")
 
 
+def test_a_root_is_new_or_nnunets(tmp_path: Path, elsewhere: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    refused(study_of(tmp_path / "study", more="root: ../elsewhere\n"), "line 3: root: ")
+    refused(study_of(tmp_path / "study", more="root: /\n"), "is a folder of the system or your home folder")
+    with pytest.raises(BadInput, match="elsewhere holds files that are not nnU-Net's .nnUNet_raw and nnUNet_prep"):
+        check_places(study_of(tmp_path / "study", more="root: ../elsewhere\n"))
+    for root in ("../new/er", "below", "~"):
+        (tmp_path / "home" / "nnUNet_raw").mkdir(parents=True, exist_ok=True)
+        check_places(study_of(tmp_path / "study", more=f"root: '{root}'\n"))
+
+
 def test_a_link_as_output_counts_as_what_it_leads_to(tmp_path: Path, elsewhere: Path) -> None:
     (tmp_path / "study").mkdir()
     (tmp_path / "study" / "link").symlink_to(elsewhere)
