@@ -26,14 +26,9 @@ class Library(ctypes.CDLL):
 def from_us() -> bool:
     """Whether this package asks, not a library that it calls."""
     frame = sys._getframe(2)
-    while frame is not None:
-        name = frame.f_code.co_filename
-        if f"{os.sep}psutil{os.sep}" in name or "snakemake" in name:
-            return False
-        if f"{os.sep}nnunet_spine{os.sep}" in name:
-            return True
+    while frame is not None and frame.f_code.co_filename.endswith(("pathlib.py", "genericpath.py", "posixpath.py")):
         frame = frame.f_back
-    return False
+    return frame is not None and f"{os.sep}nnunet_spine{os.sep}" in frame.f_code.co_filename
 
 
 def without_proc(function):
