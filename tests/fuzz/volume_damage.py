@@ -61,12 +61,17 @@ def damage_volume(source: Path, rng: random.Random) -> None:
     """Damage one volume of a source, or two."""
     files = sorted(path for path in source.rglob("*") if path.name.endswith(VOLUMES))
     for path in rng.sample(files, rng.choice((1, 1, 1, 2))):
-        if rng.random() < 0.35:
-            damage_file(path, rng)
-        elif path.name.endswith((".nii", ".nii.gz")):
-            _damage_nifti(path, rng)
-        else:
-            _damage_text_header(path, rng)
+        damage_one_volume(path, rng)
+
+
+def damage_one_volume(path: Path, rng: random.Random) -> None:
+    """Damage the bytes or the header of a volume file."""
+    if rng.random() < 0.35:
+        damage_file(path, rng)
+    elif path.name.endswith((".nii", ".nii.gz")):
+        _damage_nifti(path, rng)
+    else:
+        _damage_text_header(path, rng)
 
 
 def _damage_nifti(path: Path, rng: random.Random) -> None:

@@ -5,17 +5,11 @@ The first argument is the folder of the templates, the second a folder for work.
 
 from __future__ import annotations
 
-import json
-import os
 import random
-import resource
 import shutil
 import sys
-import tempfile
 import time
-import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +18,7 @@ from folder_damage import damage_folder
 from text_damage import damage_bids, damage_list
 from verdict import NAME, complaints, digests
 from volume_damage import damage_volume
-
-from nnunet_spine.cli.main import main
+from watched import answer, caught, limited, memory, reset_peak, run
 
 MOST_ADDRESSES, MOST_RESIDENT = 2 * 2**30, 700 * 2**20
 """Bytes that an input may reserve, and that it may use, beyond what the process has before."""
@@ -61,11 +54,11 @@ def judge(templates: Path, work: Path, seed: int) -> dict[str, Any]:
         shutil.copytree(templates / "converted" / template, out)
         earlier = digests(out / "nnUNet_raw" / NAME)
     command = ["convert", str(source), "--root", str(out), "--folds", "2", *(mode or [])]
-    _reset_peak()
-    before, started = _memory("VmRSS"), time.monotonic()
-    with _limited(), _caught(work) as streams:
-        code = _run(command)
-    took, used = time.monotonic() - started, _memory("VmHWM") - before
+    reset_peak()
+    before, started = memory("VmRSS"), time.monotonic()
+    with limited(MOST_ADDRESSES), caught(work) as streams:
+        code = run(command)
+    took, used = time.monotonic() - started, memory("VmHWM") - before
     printed, errors = (path.read_text(errors="replace") for path in streams)
     looked = bool(mode) and mode != ["--json"]
     as_json = mode == ["--json"]
@@ -74,64 +67,9 @@ def judge(templates: Path, work: Path, seed: int) -> dict[str, Any]:
         wrong.append(f"{found} cases where {spared} were sound")
     if used > MOST_RESIDENT:
         wrong.append(f"{used // 2**20} MB were used")
-    verdict = {"seed": seed, "template": template, "mode": mode, "code": code, "wrong": wrong}
+    verdict = {"seed": seed, "what": f"{template}, {mode}", "code": code, "wrong": wrong}
     return {**verdict, "errors": errors[-3000:] if wrong else "", "seconds": round(took, 3), "mb": used // 2**20}
 
 
-def _run(command: list[str]) -> object:
-    """Exit code of the command, or what it raised."""
-    try:
-        return main(command)
-    except BaseException as failure:  # noqa: BLE001  whatever it is: none may come out
-        traceback.print_exc()
-        return f"raised {type(failure).__name__}"
-
-
-@contextmanager
-def _caught(work: Path) -> Iterator[tuple[Path, Path]]:
-    """Standard output and error in files, also what libraries in C write."""
-    paths = work / "stdout", work / "stderr"
-    saved = os.dup(1), os.dup(2)
-    for path, number in zip(paths, (1, 2), strict=True):
-        with path.open("wb") as stream:
-            os.dup2(stream.fileno(), number)
-    try:
-        yield paths
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        for descriptor, number in zip(saved, (1, 2), strict=True):
-            os.dup2(descriptor, number)
-            os.close(descriptor)
-
-
-@contextmanager
-def _limited() -> Iterator[None]:
-    usual = resource.getrlimit(resource.RLIMIT_AS)
-    resource.setrlimit(resource.RLIMIT_AS, (_memory("VmSize") + MOST_ADDRESSES, usual[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, usual)
-
-
-def _reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
-def _memory(name: str) -> int:
-    """A size from Linux's account of this process, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
-
-
-def answer(templates: Path, folder: Path) -> None:
-    """Judge the seeds that come in on standard input."""
-    for line in sys.stdin:
-        work = Path(tempfile.mkdtemp(dir=folder))
-        print(json.dumps(judge(templates, work, int(line))), flush=True)
-        shutil.rmtree(work, ignore_errors=True)
-
-
 if __name__ == "__main__":
-    answer(Path(sys.argv[1]), Path(sys.argv[2]))
+    answer(partial(judge, Path(sys.argv[1])), Path(sys.argv[2]))
