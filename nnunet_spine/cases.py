@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import read_csv, read_json, write_csv, write_json
+from nnunet_spine.json_entries import Entry, is_name
 
 UNKNOWN = "unknown"
 SPLITS_FILE = "splits_final.json"
@@ -81,6 +82,9 @@ class Case:
     region: Region = Region.UNKNOWN
 
 
+LONGEST_VALUE = 500
+"""Characters of a value of cases.csv."""
+
 CASE_COLUMNS = ("case", "patient", "compartment", "tumor_type", "maker", "field_strength", "region")
 
 
@@ -142,6 +146,10 @@ def parse_enum(kind: type[Closed], value: str, where: str) -> Closed:
 def _case_of_row(row: dict[str, str], where: str) -> Case:
     if not row["case"] or not row["patient"]:
         raise BadInput(f"{where}: `case` and `patient` must not be empty.")
+    if long := next((name for name in CASE_COLUMNS if len(row.get(name, "")) > LONGEST_VALUE), ""):
+        raise BadInput(f"{where}: {long} has {len(row[long])} characters; expected at most {LONGEST_VALUE}.")
+    if not (is_name(row["case"]) and is_name(row["patient"])):
+        raise BadInput(f"{where}: `case` or `patient` holds a control character. Remove it.")
     strength = row.get("field_strength", "")
     try:
         field_strength = float(strength.replace(",", ".")) if strength else None
@@ -172,19 +180,20 @@ def read_splits(path: Path) -> list[Fold]:
     ------
     NotFound, BadInput
         Where it is absent, is not a list of {"train": [...], "val": [...]}, trains a fold on its own test cases, or
-        tests a case in two folds.
+        tests a case twice.
     """
-    content = read_json(path)
-    try:
-        folds = [
-            Fold(number, _identifiers(fold["train"]), _identifiers(fold["val"])) for number, fold in enumerate(content)
-        ]
-    except (TypeError, KeyError) as error:
-        raise BadInput(f"{path} is not a list of folds with `train` and `val`, as nnU-Net writes it.") from error
+    content = Entry(path, "", read_json(path), _NO_FOLDS)
+    folds = [
+        Fold(number, _identifiers(fold.get("train")), _identifiers(fold.get("val")))
+        for number, fold in enumerate(content.items())
+    ]
     if not folds:
         raise BadInput(f"{path} holds no fold. Run `nnunet-spine convert` to make it.")
     _check_folds(folds, path)
     return folds
+
+
+_NO_FOLDS = "It is not a list of folds with `train` and `val`, as nnU-Net writes it. Give nnU-Net's splits_final.json."
 
 
 def read_fold(path: Path, number: int) -> Fold:
@@ -204,10 +213,8 @@ def read_fold(path: Path, number: int) -> Fold:
     return folds[number]
 
 
-def _identifiers(cases: object) -> tuple[str, ...]:
-    if not isinstance(cases, list):  # the letters of a text would pass for cases
-        raise TypeError("not a list")
-    return tuple(sorted(map(str, cases)))
+def _identifiers(cases: Entry) -> tuple[str, ...]:
+    return tuple(sorted(str(case.value) if type(case.value) is int else case.name() for case in cases.items()))
 
 
 def _check_folds(folds: Sequence[Fold], path: Path) -> None:
@@ -217,6 +224,8 @@ def _check_folds(folds: Sequence[Fold], path: Path) -> None:
         if leaked:
             raise BadInput(f"{path}: fold {fold.number} trains on cases that it is tested on: {', '.join(leaked[:5])}.")
         for case in fold.test:
+            if seen.get(case) == fold.number:
+                raise BadInput(f"{path}: fold {fold.number} lists its test case {case} twice. Keep it once.")
             if case in seen:
                 raise BadInput(f"{path}: {case} is a test case of fold {seen[case]} and of fold {fold.number}.")
             seen[case] = fold.number

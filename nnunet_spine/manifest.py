@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from nnunet_spine import __version__
-from nnunet_spine.files import read_json, write_json
-from nnunet_spine.protocol import PROTOCOL, Departure, Protocol
+from nnunet_spine.errors import BadInput
+from nnunet_spine.files import is_regular_file, read_json, write_json
+from nnunet_spine.json_entries import Entry, read_entry
+from nnunet_spine.protocol import PROTOCOL, Departure, Origin, Protocol
 
 MANIFEST_FILE = "manifest.json"
 FOLLOWS_PROTOCOL = "follows_protocol"
@@ -91,11 +93,65 @@ def recorded_departures(*folders: Path) -> list[Departure]:
     ----------
     folders
         Of predictions, evaluations, folds or trained models; one without a manifest of ours records none.
+
+    Raises
+    ------
+    BadInput
+        If a manifest of ours is not as this package writes it; file and key are named.
     """
     paths = [path for folder in folders for path in (folder / MANIFEST_FILE, *_manifests_of_folds(folder))]
-    manifests = [read_json(path) for path in paths if path.is_file()]
-    found = [Departure(**values) for manifest in manifests if "step" in manifest for values in manifest["departures"]]
+    found = [departure for path in paths if is_regular_file(path) for departure in _departures_in(path)]
     return [departure for number, departure in enumerate(found) if departure not in found[:number]]
+
+
+def recorded_step(folder: Path) -> str | None:
+    """Step that the manifest of a folder names; None if there is no manifest, or one of another program."""
+    path = folder / MANIFEST_FILE
+    try:
+        content = read_json(path) if is_regular_file(path) else None
+    except BadInput:
+        return None
+    step = content.get("step") if isinstance(content, dict) else None
+    return step if isinstance(step, str) else None
+
+
+def recorded_inputs(folder: Path) -> dict[str, str]:
+    """SHA-256 by the name of an input, as the manifest of a folder records them.
+
+    Raises
+    ------
+    NotFound, BadInput
+        If there is no manifest, or it is not as this package writes it; file and key are named.
+    """
+    inputs = read_entry(folder / MANIFEST_FILE, _REMEDY).get("inputs")
+    return {name: entry.text() for name, entry in inputs.members().items()}
+
+
+_REMEDY = "Give the folder as this package wrote it, or make it again."
+_LONGEST_VALUE = 1000
+
+
+def _departures_in(path: Path) -> list[Departure]:
+    content = read_json(path)
+    if not isinstance(content, dict) or "step" not in content:
+        return []  # of another program
+    return [_departure(entry) for entry in Entry(path, "", content, _REMEDY).get("departures").items()]
+
+
+def _departure(entry: Entry) -> Departure:
+    protocol, run = (_value(entry.get(name)) for name in ("protocol", "run"))
+    return Departure(entry.get("name").name(), protocol, run, entry.get("origin").choice(Origin))
+
+
+def _value(entry: Entry) -> Any:
+    """A value of the protocol, of whatever kind, that a line can show."""
+    try:
+        length = len(str(entry.value))
+    except RecursionError as error:
+        raise entry.refuse("is nested too deeply") from error
+    if length > _LONGEST_VALUE:
+        raise entry.refuse(f"has {length} characters; expected at most {_LONGEST_VALUE}")
+    return entry.value
 
 
 def _manifests_of_folds(folder: Path) -> list[Path]:

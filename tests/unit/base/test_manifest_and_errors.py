@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from nnunet_spine import errors
-from nnunet_spine.manifest import make_manifest, recorded_departures, versions, write_manifest
+from nnunet_spine.manifest import (
+    make_manifest,
+    recorded_departures,
+    recorded_inputs,
+    recorded_step,
+    versions,
+    write_manifest,
+)
 from nnunet_spine.protocol import departures
 
 
@@ -72,3 +79,43 @@ def test_each_error_is_ours_and_the_built_in_kind(kind: type, builtin: type, cod
     assert isinstance(error, builtin)
     assert error.exit_code == code
     assert str(error) == "what was found"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"departures": {}}, "departures is an object; expected a list"),
+        ({"departures": None}, "departures is null; expected a list"),
+        ({"departures": [1]}, r"departures\[0\] is 1; expected an object"),
+        ({"departures": [{}]}, r"departures\[0\] has no protocol"),
+        (
+            {"departures": [{"name": "x", "protocol": 1, "run": 2, "origin": "me"}]},
+            "expected one of documented, implied",
+        ),
+        (
+            {"departures": [{"name": "x", "protocol": "y" * 1001, "run": 2}]},
+            "has 1001 characters; expected at most 1000",
+        ),
+    ],
+)
+def test_departures_that_are_none_are_refused_with_file_and_key(tmp_path: Path, change: dict, told: str) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"step": "train", **change}))
+    with pytest.raises(errors.BadInput, match=told) as refused:
+        recorded_departures(tmp_path)
+    assert str(tmp_path / "manifest.json") in str(refused.value)
+
+
+@pytest.mark.parametrize("text", ["[1]", "null", '{"name": "web app"}'])
+def test_a_manifest_of_another_program_records_nothing(tmp_path: Path, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    assert recorded_departures(tmp_path) == []
+    assert recorded_step(tmp_path) is None
+
+
+def test_the_step_and_inputs_of_a_manifest(tmp_path: Path) -> None:
+    write_manifest(tmp_path, make_manifest("evaluate", parameters={}, inputs={"splits": "ab"}))
+    assert recorded_step(tmp_path) == "evaluate"
+    assert recorded_inputs(tmp_path) == {"splits": "ab"}
+    (tmp_path / "manifest.json").write_text('{"inputs": {"splits": 1}}')
+    with pytest.raises(errors.BadInput, match="inputs.splits is 1; expected a text"):
+        recorded_inputs(tmp_path)
