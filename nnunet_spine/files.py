@@ -16,7 +16,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,8 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         raise NotWritable(f"Cannot write {path}: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # whatever kept it from being made
+            temporary.unlink()
 
 
 def write_bytes(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -139,8 +140,16 @@ def write_text(path: Path, content: str, *, mode: int = 0o644) -> None:
 
 
 def json_text(content: Any) -> str:
-    """JSON text of `content` with stable key order; NaN is refused, since it is not JSON."""
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    """JSON text of `content` with stable key order; NaN is refused, since it is not JSON.
+
+    What is no text in a name of a file that is not UTF-8 becomes JSON's escape of it.
+    """
+    return writable_text(json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
+
+
+def writable_text(text: str) -> str:
+    """Text that UTF-8 can hold: what is no character, as in file names that are not UTF-8, becomes its escape."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_json(path: Path, content: Any, *, mode: int = 0o644) -> None:
@@ -177,12 +186,50 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, An
     write_text(path, csv_text(columns, rows), mode=mode)
 
 
+def obstacle(path: Path) -> str:
+    """Name what keeps a path from being read as a file, such as "a pipe"; "" for a regular file, and if there is none.
+
+    A link to a regular file is one.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return "a link to a file that is missing" if path.is_symlink() else ""
+    except (OSError, ValueError) as error:
+        return f"out of reach ({system_reason(error)})"
+    return "" if stat.S_ISREG(mode) else next((words for test, words in _KINDS if test(mode)), "no regular file")
+
+
 def is_regular_file(path: Path) -> bool:
     """Whether a path names a file that ends, not a pipe or a device; False also where the path is too long."""
     try:
         return path.is_file()
-    except OSError:
+    except (OSError, ValueError):
         return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether a path names a folder that can be looked up; a link to one is."""
+    try:
+        return path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def folder_content(folder: Path) -> list[Path]:
+    """List what a folder holds, sorted.
+
+    Raises
+    ------
+    BadInput
+        If it cannot be read.
+    """
+    try:
+        return [folder / name for name in sorted(os.listdir(folder))]  # noqa: PTH208 - paths are compared slowly
+    except (OSError, ValueError) as error:
+        raise BadInput(
+            f"The folder {folder} cannot be read: {system_reason(error)}. Check the path and its permissions."
+        ) from error
 
 
 def read_text(path: Path) -> str:
@@ -343,7 +390,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
         Where `folder` already exists and is not empty, or its parent cannot be written.
     """
     folder = real_folder(folder)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if os.path.lexists(folder) and not (is_folder(folder) and not folder_content(folder)):
         raise NotWritable(f"{folder} already exists and is not empty. Remove it, or choose another place.")
     with _staging_beside(folder) as staging:
         yield staging
@@ -365,8 +412,18 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 
 def real_folder(folder: Path) -> Path:
-    """The folder that a link leads to, so that the link stays; any other path as it is."""
-    return folder.resolve() if folder.is_symlink() else folder
+    """The folder that a link leads to, so that the link stays; any other path as it is.
+
+    Raises
+    ------
+    NotWritable
+        If it is a link that leads to no folder.
+    """
+    if not folder.is_symlink():
+        return folder
+    if not is_folder(folder):
+        raise NotWritable(f"{folder} is a link that leads to no folder. Remove the link, or choose another place.")
+    return folder.resolve()
 
 
 @contextmanager
@@ -374,15 +431,37 @@ def _staging_beside(folder: Path) -> Iterator[Path]:
     """An empty folder, locked as long as its maker lives, which is removed at the end with whatever is in it then."""
     parent = make_folder(folder.parent)
     remove_abandoned(folder)
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial.", dir=parent))
-    staging.chmod(0o755)
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}.partial.", dir=parent))
+        staging.chmod(0o755)
+    except OSError as error:
+        raise NotWritable(f"Cannot write {folder}: {system_reason(error)}. Choose another place.") from error
     lock = _locked(staging)
     try:
         yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        _remove_tree(staging)
         if lock is not None:
             os.close(lock)
+
+
+def _remove_tree(folder: Path) -> None:
+    """Remove a folder with all that is in it, also in folders without permissions, as far as the system lets."""
+
+    def open_and_remove(_function: object, path: str, _error: object) -> None:
+        """Remove what could not be removed."""
+        target = Path(path)
+        with suppress(OSError):
+            if target != folder:
+                target.parent.chmod(0o700)
+            if target.is_dir() and not target.is_symlink():
+                target.chmod(0o700)
+                shutil.rmtree(target, ignore_errors=True)
+            else:
+                target.unlink()
+
+    if os.path.lexists(folder):
+        shutil.rmtree(folder, onerror=open_and_remove)
 
 
 def remove_abandoned(folder: Path) -> None:
@@ -391,7 +470,7 @@ def remove_abandoned(folder: Path) -> None:
     moved = _moved_away(folder)
     if moved.exists() and not folder.exists():
         moved.rename(folder)
-    for staging in [*folder.parent.glob(f".{folder.name}.partial.*"), moved]:
+    for staging in [*folder.parent.glob(f".{glob.escape(folder.name)}.partial.*"), moved]:
         lock = _locked(staging) if staging.is_dir() else None
         if lock is not None:
             shutil.rmtree(staging, ignore_errors=True)
@@ -400,7 +479,10 @@ def remove_abandoned(folder: Path) -> None:
 
 def _locked(folder: Path) -> int | None:
     """Descriptor that locks a folder, or None where a living process has it; a dead one's lock is gone with it."""
-    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError:  # of another user
+        return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -86,6 +86,15 @@ class Geometry:
         smallest = min(*self.spacing_xyz_mm, *other.spacing_xyz_mm)
         return self.gap_mm(other) <= SAME_GRID_SPACINGS * smallest
 
+    def is_turned(self, other: Geometry) -> bool:
+        """Whether another grid has the same voxels in space with its axes in another order or direction."""
+        if self.same_grid(other) or sorted(self.size_xyz) != sorted(other.size_xyz):
+            return False
+        ours, theirs = (_moved(grid.affine_lps(), grid.size_xyz) for grid in (self, other))
+        gaps_mm = np.linalg.norm(ours[:, :, None] - theirs[:, None, :], axis=0)
+        smallest = min(*self.spacing_xyz_mm, *other.spacing_xyz_mm)
+        return bool(gaps_mm.min(axis=1).max() <= SAME_GRID_SPACINGS * smallest)
+
     def describe(self) -> str:
         """One line for messages: size, spacing, origin, direction."""
         spacing, origin, direction = (

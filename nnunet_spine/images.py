@@ -16,10 +16,10 @@ import numpy.typing as npt
 import SimpleITK as sitk
 from isal import igzip, igzip_lib
 
-from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
-from nnunet_spine.files import is_regular_file, replacing
+from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, NotWritable
+from nnunet_spine.files import is_regular_file, obstacle, replacing
 from nnunet_spine.grids import Geometry
-from nnunet_spine.volume_headers import VolumeHeader, read_volume_header, read_voxels
+from nnunet_spine.volume_headers import VolumeHeader, is_utf8, read_volume_header, read_voxels
 
 SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha")
 """Endings of volume files that `read_volume` accepts."""
@@ -124,6 +124,8 @@ def read_layers(path: Path) -> list[Volume]:
 
 
 def _read(path: Path, *, layers: bool) -> list[Volume]:
+    if found := obstacle(path):
+        raise BadInput(f"{path} is {found}; expected a volume file. Check the path.")
     if not is_regular_file(path):
         raise NotFound(f"There is no file {path}. Check the path.")
     try:
@@ -219,9 +221,23 @@ def write_volume(path: Path, volume: Volume) -> None:
     """Write a volume, complete or not at all; the format follows the suffix.
 
     Compressed NIfTI written twice from the same content has the same bytes, and no text from the source in its header.
+
+    Raises
+    ------
+    NotWritable
+        If the file cannot be written, or its path is not UTF-8.
     """
     with replacing(path) as temporary:
-        sitk.WriteImage(volume.image(), str(temporary), useCompression=True)
+        write_by_itk(temporary, volume)
+
+
+def write_by_itk(path: Path, volume: Volume) -> None:
+    """Write a volume where it may break off; `NotWritable` if the path is not UTF-8, `RuntimeError` if ITK fails."""
+    if not is_utf8(path):
+        raise NotWritable(
+            "The output's path has a name that is not UTF-8, which ITK cannot write to. Choose another place."
+        )
+    sitk.WriteImage(volume.image(), str(path), useCompression=True)
 
 
 def reorient(volume: Volume, orientation: str = SAGITTAL_ORIENTATION) -> Volume:

@@ -11,19 +11,20 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from nnunet_spine.errors import NotWritable
-from nnunet_spine.files import check_output, make_folder, real_folder, system_reason
+from nnunet_spine.files import check_output, is_folder, make_folder, real_folder, system_reason
 
 LOCK_NAME = ".nnunet_spine.lock"
 """Lock of a folder whose content a command writes."""
 
 _TICK_SECONDS = 0.2
 _LONGEST_HOLDER = 1000
+_TRIES = 5
 
 
 @contextmanager
@@ -38,27 +39,45 @@ def sole_writer(folder: Path) -> Iterator[None]:
         If another process is at work on `folder`, or its parent cannot be written.
     """
     folder = real_folder(folder)
-    missing = [parent for parent in folder.parents if not parent.exists()]
+    with _without_new_folders(folder.parent), hold(make_folder(folder.parent) / f".{folder.name}.lock", what=folder):
+        yield
+
+
+@contextmanager
+def _without_new_folders(folder: Path) -> Iterator[None]:
+    """Remove a folder and its parents if the block raises, as far as they were missing before it and are empty."""
+    missing = missing_folders(folder)
     try:
-        with hold(make_folder(folder.parent) / f".{folder.name}.lock", what=folder):
-            yield
+        yield
     except BaseException:
-        for parent in missing:
-            if parent.is_dir() and not any(parent.iterdir()):
-                parent.rmdir()
+        remove_empty(missing)
         raise
+
+
+def missing_folders(folder: Path) -> list[Path]:
+    """A folder and its parents as far as they are missing, the deepest first."""
+    return [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
+
+
+def remove_empty(folders: Sequence[Path]) -> None:
+    """Remove those of some folders that are empty."""
+    for folder in folders:
+        with suppress(OSError):  # not empty, or gone
+            folder.rmdir()
 
 
 @contextmanager
 def sole_writer_in(folder: Path) -> Iterator[None]:
     """Keep other processes from writing into `folder`, by a lock in it; the folder is made if it is missing.
 
+    If the block raises, folders that had to be made are removed if they are empty.
+
     Raises
     ------
     NotWritable
         If another process is at work in `folder`, or it cannot be written.
     """
-    with hold(make_folder(folder) / LOCK_NAME, what=folder):
+    with _without_new_folders(folder), hold(make_folder(folder) / LOCK_NAME, what=folder):
         yield
 
 
@@ -100,12 +119,16 @@ def _taken(path: Path) -> int | None:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         except OSError as error:
+            if not is_folder(path.parent):  # a process that failed meanwhile removed the folder that it had made
+                make_folder(path.parent)
+                continue
             raise NotWritable(f"Cannot write {path}: {system_reason(error)}. Choose another place.") from error
         if not got_lock(descriptor):
             os.close(descriptor)
             return None
-        if path.exists() and os.fstat(descriptor).st_ino == path.stat().st_ino:
-            return descriptor
+        with suppress(OSError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                return descriptor
         os.close(descriptor)  # its holder removed it between the two steps: take the next one
 
 
@@ -132,9 +155,10 @@ def _write_holder(descriptor: int) -> None:
 
 def _holder(path: Path) -> str:
     """Who holds a lock, in words."""
-    try:
-        with path.open("rb") as stream:
-            content = json.loads(stream.read(_LONGEST_HOLDER))
-        return f"process {int(content['pid'])} on {content['host']} (since {content['since']})"
-    except (OSError, ValueError, KeyError, TypeError):
-        return "another process"
+    for _ in range(_TRIES):
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            with path.open("rb") as stream:
+                content = json.loads(stream.read(_LONGEST_HOLDER))
+            return f"process {int(content['pid'])} on {content['host']} (since {content['since']})"
+        time.sleep(_TICK_SECONDS / _TRIES)  # between the lock and the name of its holder
+    return "another process"

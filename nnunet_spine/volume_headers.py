@@ -97,6 +97,8 @@ def read_volume_header(path: Path, *, layers: bool = False) -> VolumeHeader:
     """
     if not is_regular_file(path):  # a pipe would block
         raise BadInput(f"{path} is a folder, a pipe or a device. Give a volume file.")
+    if not is_utf8(path):
+        raise BadInput(f"{path} has a name, or a folder, that is not UTF-8, which ITK cannot open. Rename it.")
     start = start_of(path)
     if not (np.abs(_nifti_forms(start)) <= LARGEST_MM).all():
         raise BadInput(
@@ -106,7 +108,12 @@ def read_volume_header(path: Path, *, layers: bool = False) -> VolumeHeader:
         raise BadInput(f"{path} tells of a number of axes that no volume has. Expected 3. Export it again.")
     reader = sitk.ImageFileReader()
     reader.SetFileName(str(path))
-    is_sheared = _read_information(reader)
+    try:
+        is_sheared = _read_information(reader)
+    except RuntimeError as error:
+        if is_nifti_2(start):
+            raise BadInput(f"{path} is NIfTI-2, which ITK does not read. Save it as NIfTI-1.") from error
+        raise
     if reader.GetDimension() != 3 or (reader.GetNumberOfComponents() != 1 and not layers):
         raise BadInput(
             f"{path} has {reader.GetDimension()} dimensions and {reader.GetNumberOfComponents()} values a voxel. "
@@ -123,6 +130,15 @@ def read_volume_header(path: Path, *, layers: bool = False) -> VolumeHeader:
         )
     _check_claim(path, start, math.prod(reader.GetSize()) * reader.GetNumberOfComponents())
     return _header(path, reader, start, is_sheared=is_sheared)
+
+
+def is_utf8(path: Path) -> bool:
+    """Whether a path can be given to ITK, which ends the process at one that is not UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_voxels(header: VolumeHeader) -> Any:
@@ -202,6 +218,11 @@ def _nifti_forms(start: bytes) -> npt.NDArray[np.float64]:
             )
             return np.concatenate([spacing, qform[: 6 * is_set[0]], sform[: 12 * is_set[1]]]).astype(float)
     return np.zeros(0)
+
+
+def is_nifti_2(start: bytes) -> bool:
+    """Whether the first bytes of a file, unpacked, are the header of NIfTI-2."""
+    return any(int.from_bytes(start[:4], order) == 540 for order in ("little", "big"))
 
 
 def _has_odd_axes(start: bytes) -> bool:

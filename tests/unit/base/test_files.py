@@ -15,6 +15,7 @@ from nnunet_spine.errors import BadInput, NotFound, NotWritable
 from nnunet_spine.files import (
     csv_text,
     make_folder,
+    obstacle,
     read_csv,
     read_json,
     read_object,
@@ -292,3 +293,46 @@ def test_a_header_that_fits_no_separator_is_refused(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(BadInput, match=message):
         read_csv(path, ("case", "patient"))
+
+
+def test_what_stands_where_a_file_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    told = {path.name: obstacle(path) for path in tmp_path.iterdir()}
+    assert told == {
+        "file": "",
+        "link": "",
+        "dangling": "a link to a file that is missing",
+        "loop": "out of reach (Too many levels of symbolic links)",
+        "pipe": "a pipe",
+        "folder": "a folder",
+    }
+    assert obstacle(tmp_path / "none") == ""
+    assert obstacle(Path("/dev/zero")) == "a device"
+    assert obstacle(tmp_path / ("x" * 300)) == "out of reach (File name too long)"
+
+
+def test_a_link_that_leads_to_no_folder_is_no_place_for_one(tmp_path: Path) -> None:
+    (tmp_path / "dangling").symlink_to(tmp_path / "nothing")
+    (tmp_path / "loop").symlink_to("loop")
+    for name in ("dangling", "loop"):
+        with pytest.raises(NotWritable, match="is a link that leads to no folder"), staged_folder(tmp_path / name):
+            pass
+    assert not (tmp_path / "nothing").exists()
+
+
+def test_a_name_with_the_signs_of_a_pattern_leaves_other_folders_alone(tmp_path: Path) -> None:
+    (tmp_path / ".ab.partial.foreign").mkdir()
+    with staged_folder(tmp_path / "a*") as staging:
+        (staging / "x").write_text("x")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".ab.partial.foreign", "a*"]
+
+
+def test_what_is_no_character_becomes_its_escape_in_json(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"name": "a\udcff"})
+    assert (tmp_path / "a.json").read_bytes() == b'{\n  "name": "a\\udcff"\n}\n'
+    assert read_json(tmp_path / "a.json") == {"name": "a\udcff"}

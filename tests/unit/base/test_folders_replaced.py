@@ -88,3 +88,19 @@ def test_a_folder_that_is_a_link_stays_the_link(tmp_path: Path, replace) -> None
     assert (tmp_path / "data").is_symlink()
     assert (tmp_path / "disk" / "data" / "a.txt").read_text() == "new"
     assert names(tmp_path / "disk") == ["data"]
+
+
+def test_an_earlier_folder_without_permissions_is_removed_and_its_parent_stays_as_it_is(tmp_path: Path) -> None:
+    parent = tmp_path / "parent"
+    (parent / "data" / "closed").mkdir(parents=True)
+    (parent / "data" / "closed" / "x").write_text("x")
+    parent.chmod(0o750)
+    (parent / "data" / "closed").chmod(0)
+    (parent / "data").chmod(0o500)
+    with replacing_folder(parent / "data") as staging:
+        (staging / "y").write_text("y")
+    assert [path.name for path in parent.rglob("*")] == ["data", "y"]
+    assert parent.stat().st_mode & 0o777 == 0o750
+    with replacing_folder(parent / "data"):
+        pass
+    assert parent.stat().st_mode & 0o777 == 0o750

@@ -68,3 +68,17 @@ def test_axes_at_right_angles_do_not_move() -> None:
     assert found.moved_mm < 1e-9
     with pytest.raises(np.linalg.LinAlgError):
         squared(np.diag([1.0, 0.0, 1.0, 1.0]), (3, 3, 3))
+
+
+def test_a_grid_in_another_order_of_axes_is_told_from_another_grid() -> None:
+    # The axes x, y, z of the grid as z, -x, y: from its last voxel along x at 10 + 199 * 0.5 = 109.5 mm.
+    turned = Geometry(
+        (3, 200, 4), (4.0, 0.5, 0.75), (109.5, -20.0, 30.0), (0.0, -1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0)
+    )
+    assert turned.is_turned(GRID)
+    assert GRID.is_turned(turned)
+    assert not turned.same_grid(GRID)
+    assert not GRID.is_turned(GRID)
+    assert not moved(origin_xyz_mm=(10.0, -20.0, 31.0)).is_turned(GRID)
+    assert not moved(size_xyz=(4, 200, 3)).is_turned(GRID)
+    assert not moved(size_xyz=(200, 4, 2)).is_turned(GRID)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import os
 import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel
@@ -10,7 +12,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
+from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, NotWritable
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import (
     SAGITTAL_ORIENTATION,
@@ -255,3 +257,33 @@ def test_memory_that_does_not_suffice_is_the_reason_told(tmp_path: Path, monkeyp
     monkeypatch.setattr("nnunet_spine.images.read_voxels", refuse)
     with pytest.raises(BadInput, match="needs more memory"):
         read_volume(tmp_path / "a.nii.gz")
+
+
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_a_path_that_is_not_utf_8_is_refused_before_itk_ends_the_process(tmp_path: Path, suffix: str) -> None:
+    folder = tmp_path / "not\udcffutf8"
+    volume = Volume(np.zeros((4, 5, 6), np.uint8), Geometry((6, 5, 4), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), IDENTITY))
+    with pytest.raises(NotWritable, match="has a name that is not UTF-8, which ITK cannot write to"):
+        write_volume(folder / f"a{suffix}", volume)
+    assert list(folder.iterdir()) == []
+    write_volume(tmp_path / f"a{suffix}", volume)
+    (tmp_path / f"a{suffix}").rename(folder / f"a{suffix}")
+    with pytest.raises(BadInput, match="has a name, or a folder, that is not UTF-8, which ITK cannot open"):
+        read_volume(folder / f"a{suffix}")
+
+
+@pytest.mark.parametrize(
+    ("make", "told"),
+    [
+        (lambda path: os.mkfifo(path), "is a pipe; expected a volume file"),
+        (lambda path: path.mkdir(), "is a folder; expected a volume file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device; expected a volume file"),
+        (lambda path: path.symlink_to("annex"), "is a link to a file that is missing; expected a volume file"),
+        (lambda path: path.symlink_to(path.name), "is out of reach (Too many levels of symbolic links)"),
+    ],
+)
+def test_what_is_no_file_is_named_for_what_it_is(tmp_path: Path, make: Callable[[Path], object], told: str) -> None:
+    make(tmp_path / "a.nii.gz")
+    with pytest.raises(BadInput) as refused:
+        read_volume(tmp_path / "a.nii.gz")
+    assert told in str(refused.value)
