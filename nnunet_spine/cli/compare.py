@@ -50,14 +50,31 @@ def add_subparser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser
 
 def run(arguments: argparse.Namespace) -> int:
     """Compare, write, print."""
-    from nnunet_spine.cli.console import print_json
-    from nnunet_spine.evaluation.compare import compare, label_models, write_comparison
+    from nnunet_spine.cli.console import print_json, stop_cleanly
+    from nnunet_spine.evaluation.compare import FILES, STEP
+    from nnunet_spine.evaluation.output import results_folder
+
+    stop_cleanly()
+    with results_folder(arguments.output, STEP, FILES):
+        comparison = _compared(arguments)
+    if arguments.json:
+        print_json(comparison.to_json())
+    else:
+        print_comparison(comparison)
+    _warn(comparison)
+    return 0
+
+
+def _compared(arguments: argparse.Namespace) -> Comparison:
+    """Compare, and write what was found."""
+    from nnunet_spine.evaluation.compare import STEP, compare, label_models, write_comparison
+    from nnunet_spine.evaluation.output import hash_of
     from nnunet_spine.evaluation.results import EVALUATION_FILE
     from nnunet_spine.evaluation.schedule import Mode, require, training_of
-    from nnunet_spine.files import sha256
+    from nnunet_spine.files import is_folder
     from nnunet_spine.manifest import make_manifest
 
-    paths = [path / EVALUATION_FILE if path.is_dir() else path for path in arguments.evaluations]
+    paths = [path / EVALUATION_FILE if is_folder(path) else path for path in arguments.evaluations]
     models = label_models(paths, arguments.labels)
     comparison = compare(
         models,
@@ -66,15 +83,10 @@ def run(arguments: argparse.Namespace) -> int:
         methods=arguments.methods,
     )
     require(comparison.schedules, Mode(arguments.mode) if arguments.mode else None)
-    inputs = {key: sha256(path) for key, path in zip(comparison.keys.values(), paths, strict=True)}
-    manifest = make_manifest("compare", parameters=_parameters(comparison), inputs=inputs)
+    inputs = {key: hash_of(path) for key, path in zip(comparison.keys.values(), paths, strict=True)}
+    manifest = make_manifest(STEP, parameters=_parameters(comparison), inputs=inputs)
     write_comparison(arguments.output, comparison, manifest)
-    if arguments.json:
-        print_json(comparison.to_json())
-    else:
-        print_comparison(comparison)
-    _warn(comparison)
-    return 0
+    return comparison
 
 
 def _parameters(comparison: Comparison) -> dict[str, Any]:

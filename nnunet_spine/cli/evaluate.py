@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnunet_spine.cli.options import add_json, path_of
 from nnunet_spine.protocol import PROTOCOL, Criterion
@@ -62,17 +62,31 @@ def _option(criterion: Criterion) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Judge, write, print."""
+    from nnunet_spine.cli.console import print_json, stop_cleanly
+    from nnunet_spine.evaluation import insight, output
+
+    stop_cleanly()
+    with output.results_folder(arguments.output, output.STEP, (*output.FILES, *insight.FILES)):
+        evaluation, found, content = _judge(arguments)
+    if arguments.json:
+        print_json(content)
+    else:
+        print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
+        print_insight(found)
+    return _report(evaluation, accept_empty=arguments.accept_empty)
+
+
+def _judge(arguments: argparse.Namespace) -> tuple[Evaluation, Insight, dict[str, Any]]:
+    """Judge, and write what was found; returns it with the content of evaluation.json."""
     from nnunet_spine.cases import read_cases, read_splits
-    from nnunet_spine.cli.console import print_json, progress_bar, stop_cleanly
+    from nnunet_spine.cli.console import progress_bar
     from nnunet_spine.evaluation.facts import read_planning_tables
     from nnunet_spine.evaluation.insight import evaluate_with_insight
     from nnunet_spine.evaluation.observation import images_by_case
-    from nnunet_spine.evaluation.output import hash_masks, write_evaluation
+    from nnunet_spine.evaluation.output import STEP, hash_masks, hash_of, write_evaluation
     from nnunet_spine.evaluation.schedule import TRAINING_KEY, recorded_training
-    from nnunet_spine.files import sha256
     from nnunet_spine.manifest import make_manifest, recorded_departures
 
-    stop_cleanly()
     folds = read_splits(arguments.splits)
     cases = read_cases(arguments.cases) if arguments.cases else None
     planned = read_planning_tables(arguments.resize_ceiling, arguments.bias_fields)
@@ -90,7 +104,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
     names = ("splits", "cases", "resize_ceiling", "bias_fields")
     tables = {name: path for name in names if (path := getattr(arguments, name))}
-    inputs = {name: sha256(path) for name, path in tables.items()}
+    inputs = {name: hash_of(path) for name, path in tables.items()}
     inputs |= hash_masks(arguments.reference, arguments.predictions, folds, images)
     parameters = {
         "criterion": evaluation.criterion.value,
@@ -98,16 +112,11 @@ def run(arguments: argparse.Namespace) -> int:
         TRAINING_KEY: recorded_training(arguments.predictions),
     }
     different = recorded_departures(arguments.predictions)
-    manifest = make_manifest("evaluate", parameters=parameters, inputs=inputs, departures=different)
+    manifest = make_manifest(STEP, parameters=parameters, inputs=inputs, departures=different)
     content = write_evaluation(
         arguments.output, evaluation, manifest, more=insight.to_json(), more_files=insight.csv_files()
     )
-    if arguments.json:
-        print_json(content)
-    else:
-        print_evaluation(evaluation, with_source_deck=arguments.compare_with_source_deck)
-        print_insight(insight)
-    return _report(evaluation, accept_empty=arguments.accept_empty)
+    return evaluation, insight, content
 
 
 WORST_PRINTED = 10

@@ -13,7 +13,14 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation.methods import MethodTests, check_seeds, compare_methods, group_methods
 from nnunet_spine.evaluation.model_tests import ModelTests, adjusted, compare_patients
 from nnunet_spine.evaluation.output import write_together
-from nnunet_spine.evaluation.pairing import PairedSummary, difference, first_difference, pairs_of, summarise_pairs
+from nnunet_spine.evaluation.pairing import (
+    PairedSummary,
+    difference,
+    first_difference,
+    pairs_of,
+    rounded_references,
+    summarise_pairs,
+)
 from nnunet_spine.evaluation.results import Evaluation, read_evaluation
 from nnunet_spine.evaluation.schedule import Schedules, Training, schedules_of
 from nnunet_spine.evaluation.verdicts import (
@@ -29,6 +36,8 @@ from nnunet_spine.manifest import MANIFEST_FILE
 COMPARISON_FILE = "comparison.json"
 PAIRED_FILE = "paired.csv"
 TESTS_FILE = "tests.csv"
+STEP = "compare"
+FILES = (PAIRED_FILE, TESTS_FILE, MANIFEST_FILE, COMPARISON_FILE)
 TESTS_COLUMNS = (
     "of",
     *dict.fromkeys(f.name for kind in (ModelTests, MethodTests) for f in fields(kind)),
@@ -185,15 +194,19 @@ def compare(
     if not 2 <= len(models) <= len(ascii_uppercase):
         raise BadInput(f"{len(models)} evaluations were given. Give from 2 to {len(ascii_uppercase)}.")
     (first, baseline), *others = models.items()
+    rounded = []
     for label, model in others:
         if reason := first_difference(baseline, model):
             raise BadInput(
                 f"{label} cannot be compared with {first}: {reason}. Evaluate both on the same references, splits "
                 "and table of cases."
             )
+        if note := rounded_references(baseline, model):
+            rounded.append(f"{label} and {first}: {note}")
     groups = group_methods(methods, list(models)) if methods else {}
     check_seeds(groups, trainings or {})
-    return Comparison(models, tuple(notes), dict(trainings or {}), groups)
+    all_notes = tuple(dict.fromkeys((*notes, *rounded)))  # those of an earlier comparison hold them already
+    return Comparison(models, all_notes, dict(trainings or {}), groups)
 
 
 def write_comparison(folder: Path, comparison: Comparison, manifest: Mapping[str, Any]) -> None:
@@ -218,6 +231,7 @@ def write_comparison(folder: Path, comparison: Comparison, manifest: Mapping[str
             MANIFEST_FILE: json_text(manifest),
             COMPARISON_FILE: json_text(comparison.to_json()),
         },
+        step=STEP,
     )
 
 

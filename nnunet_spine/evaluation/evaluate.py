@@ -8,13 +8,16 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
+import numpy as np
+
 from nnunet_spine.cases import Case, Fold
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
 from nnunet_spine.evaluation.masks import MaskVolume, locate_predictions, read_mask, reason_of, volumes_by_case
 from nnunet_spine.evaluation.measures import CaseScores, score_case
 from nnunet_spine.evaluation.policy import VERDICTS, MaskState, Verdict
-from nnunet_spine.evaluation.results import EMPTY_PREDICTION, CaseResult, Evaluation, name_some
+from nnunet_spine.evaluation.results import EMPTY_PREDICTION, CaseResult, Evaluation, ReferenceGrid, name_some
 from nnunet_spine.evaluation.surfaces import tool_with_version
+from nnunet_spine.files import is_folder
 from nnunet_spine.grids import difference, rounding_note
 from nnunet_spine.images import volume_stem
 from nnunet_spine.nnunet.environment import allocated_cpus
@@ -23,6 +26,10 @@ from nnunet_spine.protocol import PROTOCOL, Criterion
 
 Witness = Callable[[CaseResult, MaskVolume | None, MaskVolume | None], None]
 """Called with a case's result and its masks (reference, prediction; None where unusable), from several threads."""
+
+
+MOST_EXTRA, EXTRA_NAMED = 20, 5
+"""Predictions of no test case that get a line each, and how many are named if there are more."""
 
 
 @dataclass(frozen=True)
@@ -105,7 +112,7 @@ def evaluate(
 
 
 def _references(folder: Path, fold_of: Mapping[str, int]) -> dict[str, Path]:
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise NotFound(f"There is no folder {folder} with references. Check the path.")
     references = volumes_by_case(folder)
     if not set(references) & set(fold_of):
@@ -142,7 +149,10 @@ def _leaks(folds: Sequence[Fold], patients: Mapping[str, str]) -> list[str]:
 
 
 def _extra(extra: Sequence[str], jobs: Sequence[_Job]) -> list[str]:
-    """One line for each prediction that no test case asked for, and the missing one that it may be."""
+    """One line for each prediction that no test case asked for, and the missing one that it may be; one for many."""
+    if len(extra) > MOST_EXTRA:
+        some = name_some(extra, EXTRA_NAMED)
+        return [f"{len(extra)} predictions were not used, since their folds test no case of these names: {some}."]
     missing = [job.case for job in jobs if job.prediction is None]
     lines = []
     for name in extra:
@@ -157,7 +167,7 @@ def _notes(cases: Sequence[Case] | None, untested: Sequence[str]) -> list[str]:
     if cases is None:
         notes.append("no table of cases was given: each case counts as its own patient.")
     if untested:
-        notes.append(f"no fold tests these references: {name_some(untested)}.")
+        notes.append(f"no fold tests these references: {name_some(untested, EXTRA_NAMED)}.")
     return notes
 
 
@@ -192,10 +202,15 @@ def _judge(job: _Job, criterion: Criterion, witness: Witness | None) -> CaseResu
         problem=" ".join(filter(None, remarks)),
         note=" ".join(filter(None, [_NOTES.get(verdict, "").format(reference.state), prediction.note])),
         measures=scored.measures if scored else None,
+        reference_grid=_grid_of(reference.mask),
     )
     if witness:
         witness(result, reference.mask, prediction.mask)
     return result
+
+
+def _grid_of(reference: MaskVolume | None) -> ReferenceGrid | None:
+    return ReferenceGrid(int(np.count_nonzero(reference.mask)), reference.geometry) if reference else None
 
 
 _NOTES = {
@@ -234,8 +249,15 @@ def _on_grid_of(reference: _Found, prediction: _Found) -> _Found:
     if wanted.same_grid(found):
         note = rounding_note(found, wanted)
         return replace(prediction, note=f"prediction and reference: {note}." if note else "")
-    remark = (
-        f"the prediction is on another grid than the reference: {difference(found, wanted)} (prediction: "
-        f"{found.describe()}; reference: {wanted.describe()}). Predict on the images that belong to the references."
-    )
+    both = f"(prediction: {found.describe()}; reference: {wanted.describe()})"
+    if found.is_turned(wanted):
+        remark = (
+            f"the prediction has the voxels of the reference in another order of axes {both}. Nothing is turned or "
+            "resampled here: write it in the order of the reference, as `nnunet-spine predict` does."
+        )
+    else:
+        remark = (
+            f"the prediction is on another grid than the reference: {difference(found, wanted)} {both}. Predict on the "
+            "images that belong to the references."
+        )
     return _Found(MaskState.UNUSABLE, remark=remark)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,13 +123,26 @@ def read_planning_tables(ceiling: Path | None, fields: Path | None) -> PlanningT
 
 def _numbers(path: Path, column: str) -> dict[str, float]:
     """A column of numbers by case; rows without a value are left out."""
-    found = {}
-    for row in read_csv(path, ("case", column)):
-        try:
-            if row[column]:
-                found[row["case"]] = float(row[column])
-        except ValueError as error:
+    found: dict[str, float] = {}
+    for number, row in enumerate(read_csv(path, ("case", column)), start=2):
+        case, text = row["case"], row[column]
+        if case in found:
+            raise BadInput(f"{path}, row {number}: the case {case[:40]!r} is listed twice. Keep one row for each case.")
+        value = _number(text) if text else None
+        if text and value is None:
             raise BadInput(
-                f"{path}: {column} is {row[column][:40]!r}; expected a number, as `nnunet-spine plan` writes it."
-            ) from error
+                f"{path}, row {number}: {column} is {text[:40]!r}; expected a number of at least 0, as "
+                "`nnunet-spine plan` writes it."
+            )
+        if value is not None:
+            found[case] = value
     return found
+
+
+def _number(text: str) -> float | None:
+    """A finite number of at least 0, or None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < math.inf else None

@@ -18,6 +18,13 @@ from nnunet_spine.files import csv_text
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL, Criterion
 
+FILES = (
+    strata.STRATA_FILE,
+    worst_cases.WORST_CASES_FILE,
+    calibration.CALIBRATION_FILE,
+    calibration.UNCERTAINTY_FILE,
+)
+
 
 @dataclass(frozen=True)
 class Insight:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound
+from nnunet_spine.files import folder_content, is_folder
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import is_volume_file, read_volume, volume_stem
 
@@ -104,7 +105,7 @@ def volumes_by_case(folder: Path) -> dict[str, Path]:
         Where two files are of one case.
     """
     found: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else []:
+    for path in folder_content(folder) if is_folder(folder) else []:
         if not is_volume_file(path) or path.name.startswith("."):
             continue
         case = volume_stem(path)
@@ -148,19 +149,21 @@ def locate_predictions(folder: Path, fold_of: Mapping[str, int]) -> Located:
     BadInput
         If its predictions are those of nnU-Net's fold `all`, which trained on every case.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise NotFound(f"There is no folder {folder} with predictions. Check the path.")
     _refuse_all(folder)
-    by_fold = {int(m[1]): p for p in folder.iterdir() if p.is_dir() and (m := _FOLD_FOLDER.fullmatch(p.name))}
+    found = [(p, m) for p in folder_content(folder) if (m := _FOLD_FOLDER.fullmatch(p.name)) and is_folder(p)]
+    by_fold = {int(m[1]): p for p, m in found}
     paths: dict[str, Path] = {}
     extra = []
     sources = {k: p / VALIDATION_FOLDER for k, p in sorted(by_fold.items())} if by_fold else {None: folder}
     for number, source in sources.items():
+        within = "" if source == folder else f"{source.relative_to(folder).as_posix()}/"
         for case, path in volumes_by_case(source).items():
             if case in fold_of and number in (None, fold_of[case]):
                 paths[case] = path
             else:
-                extra.append(path.relative_to(folder).as_posix())
+                extra.append(f"{within}{path.name}")
     if not paths:
         where = f"its fold folders ({', '.join(p.name for p in by_fold.values())})" if by_fold else "it"
         raise NotFound(

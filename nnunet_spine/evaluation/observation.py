@@ -20,6 +20,7 @@ from nnunet_spine.evaluation.masks import MaskVolume, reason_of, volumes_by_case
 from nnunet_spine.evaluation.probabilities import probability_file, read_tumor_probability
 from nnunet_spine.evaluation.reliability import Reliability
 from nnunet_spine.evaluation.results import CaseResult
+from nnunet_spine.files import is_folder
 from nnunet_spine.grids import difference
 from nnunet_spine.images import read_volume
 
@@ -61,7 +62,7 @@ def images_by_case(folder: Path) -> dict[str, Path]:
     NotFound
         Where there is no such folder, or no such image in it.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise NotFound(f"There is no folder {folder} with images. Check the path.")
     found = {stem.removesuffix(CHANNEL): p for stem, p in volumes_by_case(folder).items() if stem.endswith(CHANNEL)}
     if not found:

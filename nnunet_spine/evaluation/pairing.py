@@ -9,9 +9,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from nnunet_spine.evaluation.results import CaseResult, Evaluation, name_some
+from nnunet_spine.grids import ROUNDING_MM
+from nnunet_spine.grids import difference as grid_difference
 
 VOLUME_TOLERANCE = 1e-6
-"""Relative difference of a reference's volume above which two evaluations did not use one reference."""
+"""Relative difference of a reference's volume above which two evaluations did not use one reference.
+
+Of evaluations that recorded no grid of the reference.
+"""
 
 
 @dataclass(frozen=True)
@@ -91,12 +96,35 @@ def first_difference(a: Evaluation, b: Evaluation) -> str:
     checks = {
         "differ in fold": [c for c in ours if ours[c].fold != theirs[c].fold],
         "differ in patient": [c for c in ours if ours[c].patient != theirs[c].patient],
-        "had different references": [c for c in ours if not _same_reference(ours[c], theirs[c])],
+        "had different references": [f"{c} ({why})" for c in ours if (why := _reference_differs(ours[c], theirs[c]))],
     }
     return "; ".join(f"these cases {what}: {name_some(cases)}" for what, cases in checks.items() if cases)
 
 
-def _same_reference(a: CaseResult, b: CaseResult) -> bool:
+def _reference_differs(a: CaseResult, b: CaseResult) -> str:
+    """How the references of a case differ in two evaluations, or ""."""
     if a.reference_volume_ml is None or b.reference_volume_ml is None:
-        return a.reference is b.reference
-    return math.isclose(a.reference_volume_ml, b.reference_volume_ml, rel_tol=VOLUME_TOLERANCE)
+        return "" if a.reference is b.reference else f"{a.reference.value} and {b.reference.value}"
+    one, other = a.reference_grid, b.reference_grid
+    if one is None or other is None:
+        same = math.isclose(a.reference_volume_ml, b.reference_volume_ml, rel_tol=VOLUME_TOLERANCE)
+        return "" if same else f"{a.reference_volume_ml:.4g} and {b.reference_volume_ml:.4g} ml"
+    if not one.geometry.same_grid(other.geometry):
+        return grid_difference(other.geometry, one.geometry)
+    return "" if one.voxels == other.voxels else f"{one.voxels} and {other.voxels} voxels"
+
+
+def rounded_references(a: Evaluation, b: Evaluation) -> str:
+    """A sentence on references whose headers differ by rounding alone in two evaluations of one set; "" if none do."""
+    moved = {
+        ours.case: ours.reference_grid.geometry.gap_mm(theirs.reference_grid.geometry)
+        for ours, theirs in zip(a.results, b.results, strict=True)
+        if ours.reference_grid and theirs.reference_grid
+    }
+    rounded = {case: gap_mm for case, gap_mm in moved.items() if gap_mm > ROUNDING_MM}
+    if not rounded:
+        return ""
+    return (
+        f"the headers of these references place voxels up to {max(rounded.values()):.3f} mm apart, which was taken for "
+        f"rounding: {name_some(list(rounded))}."
+    )

@@ -2,23 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation.measures import MEASURE_COLUMNS, MEASURE_FIELDS, CaseMeasures
 from nnunet_spine.evaluation.policy import MaskState
-from nnunet_spine.files import read_json
+from nnunet_spine.files import is_folder
+from nnunet_spine.grids import Geometry
+from nnunet_spine.json_entries import Entry, read_entry
 from nnunet_spine.protocol import PROTOCOL, Criterion
 
 EVALUATION_FILE = "evaluation.json"
 NAMED_AT_MOST = 10
 EMPTY_PREDICTION = "the prediction is empty."
 """What stands as the problem of a missed case in which nothing was predicted."""
+
+REMEDY = "It is not an evaluation as `nnunet-spine evaluate` writes it. Evaluate again with this version."
+MOST_FOLDS, MOST_ML = 10_000, 1e9
+_MEASURED_KEY = "reference_lesions"
+"""Absent or null in the row of a case that was not measured, as in all rows before there were measures."""
+
+
+@dataclass(frozen=True)
+class ReferenceGrid:
+    """What tells whether two evaluations used one reference.
+
+    Parameters
+    ----------
+    voxels
+        Voxels of the reference's mask.
+    geometry
+        Its grid.
+    """
+
+    voxels: int
+    geometry: Geometry
+
+    def to_json(self) -> dict[str, Any]:
+        """Make the keys of a case in evaluation.json."""
+        return {"reference_voxels": self.voxels, "reference_grid": asdict(self.geometry)}
+
+    @classmethod
+    def of_entry(cls, row: Entry) -> ReferenceGrid | None:
+        """Read what `to_json` gave; None if an earlier version wrote the evaluation."""
+        grid, voxels = row.given("reference_grid"), row.given("reference_voxels")
+        if grid is None or voxels is None:
+            return None
+        size = _numbers(grid.get("size_xyz"), 3, 1, 1e6)
+        spacing = _numbers(grid.get("spacing_xyz_mm"), 3, 1e-6, 1e6)
+        origin = _numbers(grid.get("origin_xyz_mm"), 3, -1e6, 1e6)
+        direction = _numbers(grid.get("direction"), 9, -1.001, 1.001)
+        geometry = Geometry(
+            (int(size[0]), int(size[1]), int(size[2])),
+            (spacing[0], spacing[1], spacing[2]),
+            (origin[0], origin[1], origin[2]),
+            direction,
+        )
+        return cls(voxels.count(), geometry)
 
 
 @dataclass(frozen=True)
@@ -45,6 +90,8 @@ class CaseResult:
         What a reader should know besides, or "".
     measures
         The other metrics; None where the case was not measured.
+    reference_grid
+        Size and grid of the reference; None where it is missing or unusable, or was not recorded.
     """
 
     case: str
@@ -59,6 +106,7 @@ class CaseResult:
     problem: str = ""
     note: str = ""
     measures: CaseMeasures | None = None
+    reference_grid: ReferenceGrid | None = None
 
     @property
     def negative(self) -> bool:
@@ -71,10 +119,17 @@ class CaseResult:
         return self.prediction is MaskState.MISSING
 
     def to_json(self) -> dict[str, Any]:
-        """The fields, those of `measures` flat beside them, and `missing`."""
-        own = {**asdict(replace(self, measures=None)), "missing": self.missing}
-        own.pop("measures")
-        return {**own, **(self.measures.to_json() if self.measures else dict.fromkeys(MEASURE_COLUMNS))}
+        """The fields, those of `measures` and `reference_grid` flat beside them, and `missing`."""
+        own = {**asdict(replace(self, measures=None, reference_grid=None)), "missing": self.missing}
+        for nested in NESTED:
+            own.pop(nested)
+        measures = self.measures.to_json() if self.measures else dict.fromkeys(MEASURE_COLUMNS)
+        return {**own, **measures, **(self.reference_grid.to_json() if self.reference_grid else _NO_GRID)}
+
+
+_NO_GRID = {"reference_voxels": None, "reference_grid": None}
+NESTED = ("measures", "reference_grid")
+"""Fields of a `CaseResult` that hold several values."""
 
 
 @dataclass(frozen=True)
@@ -233,46 +288,93 @@ def read_evaluation(path: Path) -> Evaluation:
     Raises
     ------
     NotFound, BadInput
-        Where it is absent, or not as `nnunet-spine evaluate` writes it.
+        If it is missing, or not as `nnunet-spine evaluate` writes it; file and key are named.
     """
-    path = path / EVALUATION_FILE if path.is_dir() else path
-    content = read_json(path)
-    try:
-        results = sorted((_case_of_json(row) for row in content["cases"]), key=lambda r: (r.fold, r.case))
-        if len({r.case for r in results}) != len(results):
-            raise ValueError("a case is listed twice")
-        return Evaluation(
-            results=tuple(results),
-            fold_numbers=tuple(int(fold["fold"]) for fold in content["folds"]),
-            criterion=Criterion(content["criterion"]),
-            problems=tuple(content["problems"]),
-            notes=tuple(content["notes"]),
-            tools=dict(content.get("tools", {})),
-        )
-    except (TypeError, KeyError, ValueError) as error:
-        raise BadInput(
-            f"{path} is not an evaluation as `nnunet-spine evaluate` writes it ({error.__class__.__name__}: {error}). "
-            "Evaluate again with this version."
-        ) from error
+    content = read_entry(path / EVALUATION_FILE if is_folder(path) else path, REMEDY)
+    folds = [fold.get("fold").count(0, MOST_FOLDS) for fold in content.get("folds").items()]
+    results = sorted((_case_of(row) for row in content.get("cases").items()), key=lambda r: (r.fold, r.case))
+    _check_cases(content, results, folds)
+    tools = content.given("tools")
+    return Evaluation(
+        results=tuple(results),
+        fold_numbers=tuple(folds),
+        criterion=content.get("criterion").choice(Criterion),
+        problems=tuple(entry.text() for entry in content.get("problems").items()),
+        notes=tuple(entry.text() for entry in content.get("notes").items()),
+        tools={name: entry.text() for name, entry in tools.members().items()} if tools else {},
+    )
 
 
-def name_some(items: Sequence[str]) -> str:
+def _check_cases(content: Entry, results: Sequence[CaseResult], folds: Sequence[int]) -> None:
+    found = Counter(result.case for result in results)
+    if twice := sorted(case for case, count in found.items() if count > 1):
+        raise content.refuse(f"lists a case twice: {name_some(twice)}")
+    if len(set(folds)) < len(folds):
+        raise content.get("folds").refuse("lists a fold twice")
+    if elsewhere := [result.case for result in results if result.fold not in folds]:
+        raise content.refuse(f"has cases of a fold that `folds` does not list: {name_some(elsewhere)}")
+
+
+def name_some(items: Sequence[str], most: int = NAMED_AT_MOST) -> str:
     """The first items in a sentence, and how many more there are."""
-    more = len(items) - NAMED_AT_MOST
-    return ", ".join(items[:NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
+    more = len(items) - most
+    return ", ".join(items[:most]) + (f" and {more} more" if more > 0 else "")
 
 
-def _case_of_json(row: Mapping[str, Any]) -> CaseResult:
-    values = {f.name: row[f.name] for f in fields(CaseResult) if f.name != "measures"}
-    states = {name: MaskState(values[name]) for name in ("reference", "prediction")}
-    return CaseResult(**{**values, **states, "fold": int(values["fold"])}, measures=_measures_of_json(row))
+def _case_of(row: Entry) -> CaseResult:
+    dice = row.get("dice").optional(_share)
+    result = CaseResult(
+        case=row.get("case").name(),
+        patient=row.get("patient").name(),
+        fold=row.get("fold").count(0, MOST_FOLDS),
+        dice=dice,
+        detected=row.get("detected").optional(Entry.truth),
+        reference=row.get("reference").choice(MaskState),
+        prediction=row.get("prediction").choice(MaskState),
+        reference_volume_ml=row.get("reference_volume_ml").optional(_size),
+        prediction_volume_ml=row.get("prediction_volume_ml").optional(_size),
+        problem=row.get("problem").text(),
+        note=row.get("note").text(),
+        measures=_measures_of(row),
+        reference_grid=ReferenceGrid.of_entry(row),
+    )
+    if (result.dice is None) != (result.detected is None):
+        raise row.refuse("has one of dice and detected; expected both or none")
+    return result
 
 
-def _measures_of_json(row: Mapping[str, Any]) -> CaseMeasures | None:
-    """Measures of a case, or None where it was not measured, as before there were any."""
-    if row.get("reference_lesions") is None:
+def _share(entry: Entry) -> float:
+    return entry.number(0, 1 + 1e-9)  # a rate may be rounded up
+
+
+def _size(entry: Entry) -> float:
+    return entry.number(0, MOST_ML)
+
+
+def _numbers(entry: Entry, count: int, low: float, high: float) -> tuple[float, ...]:
+    items = entry.items()
+    if len(items) != count:
+        raise entry.refuse(f"has {len(items)} numbers; expected {count}")
+    return tuple(item.number(low, high) for item in items)
+
+
+def _measures_of(row: Entry) -> CaseMeasures | None:
+    """Measures of a case; None if it was not measured."""
+    if row.given(_MEASURED_KEY) is None:
         return None
-    return CaseMeasures(**{name: row[name] for name in MEASURE_FIELDS})
+    return CaseMeasures(**{name: _READ_MEASURE.get(name, _finite)(row.get(name)) for name in MEASURE_FIELDS})
+
+
+def _finite(entry: Entry) -> float | None:
+    return entry.optional(Entry.number)
+
+
+_READ_MEASURE: Mapping[str, Callable[[Entry], Any]] = {
+    **{name: lambda entry: entry.optional(_share) for name in ("iou", "precision", "recall", "nsd_1mm", "nsd_2mm")},
+    **{f.name: Entry.count for f in fields(CaseMeasures) if f.type == "int"},
+    "false_positive_volume_ml": _size,
+}
+"""How measures that are not any number are read."""
 
 
 def _mean_and_sd(values: Sequence[float]) -> tuple[float | None, float | None]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from nnunet_spine.errors import BadInput
-from nnunet_spine.files import read_json, read_text
+from nnunet_spine.files import is_regular_file, read_json, read_text
+from nnunet_spine.json_entries import MOST_COUNTED, Entry, read_entry
 from nnunet_spine.manifest import FOLLOWS_PROTOCOL, MANIFEST_FILE
 from nnunet_spine.protocol import PROTOCOL
 
@@ -21,7 +22,8 @@ NNUNET_ITERATIONS = 250
 COST_TOLERANCE = 0.1
 """Relative difference of training seconds up to which two models cost the same."""
 _NNUNET_RECORD = "debug.json"
-_EPOCH_SECONDS = re.compile(r"(?:Epoch time:|,) (\d+\.\d+) s\s*$", re.MULTILINE)
+_EPOCH_SECONDS = re.compile(r"(?:Epoch time:|,) (\d{1,9}\.\d{1,9}) s\s*$", re.MULTILINE)
+_MOST_DIGITS, _LONGEST_WORD = 15, 200
 
 
 class Mode(StrEnum):
@@ -118,16 +120,29 @@ def training_of(evaluation: Path) -> Training:
     Raises
     ------
     BadInput
-        Where the manifest is not as this package writes it.
+        If the manifest is not as this package writes it; file and key are named.
     """
     path = evaluation / MANIFEST_FILE
-    if not path.is_file():
+    if not is_regular_file(path):
         return ()
-    try:
-        rows = read_json(path).get("parameters", {}).get(TRAINING_KEY, [])
-        return tuple(FoldTraining(**{f.name: row[f.name] for f in fields(FoldTraining)}) for row in rows)
-    except (AttributeError, KeyError, TypeError) as error:
-        raise BadInput(f"{path} does not record a training as this version writes it. Evaluate again.") from error
+    parameters = read_entry(path, "Evaluate again with this version.").given("parameters")
+    rows = parameters.given(TRAINING_KEY) if parameters else None
+    return tuple(_training_of_entry(row) for row in rows.items()) if rows else ()
+
+
+def _training_of_entry(row: Entry) -> FoldTraining:
+    return FoldTraining(
+        fold=row.get("fold").count(),
+        trainer=row.get("trainer").optional(Entry.text),
+        plans=row.get("plans").optional(Entry.text),
+        epochs=row.get("epochs").optional(Entry.count),
+        iterations_per_epoch=row.get("iterations_per_epoch").optional(Entry.count),
+        batch_size=row.get("batch_size").optional(Entry.count),
+        seed=row.get("seed").optional(Entry.count),
+        device=row.get("device").optional(Entry.text),
+        seconds=row.get("seconds").optional(lambda entry: entry.number(0)),
+        own=row.get("own").truth(),
+    )
 
 
 def schedules_of(trainings: Mapping[str, Training], folds: Sequence[int]) -> Schedules:
@@ -166,32 +181,39 @@ def _read_fold(folder: Path, trainer: str | None, plans: str | None) -> FoldTrai
     number = folder.name.removeprefix("fold_")
     ours, theirs = (_content(folder / name) for name in (MANIFEST_FILE, _NNUNET_RECORD))
     recorded = ours.get("step") == "train"
-    if not number.isdecimal() or not (recorded or theirs):
+    if not number.isdecimal() or len(number) > _MOST_DIGITS or not (recorded or theirs):
         return None
-    parameters = ours.get("parameters", {}) if recorded else {}
+    told = ours.get("parameters") if recorded else None
+    parameters = told if isinstance(told, dict) else {}
     return FoldTraining(
         fold=int(number),
-        trainer=parameters.get("trainer", trainer),
-        plans=parameters.get("plans", plans),
+        trainer=_word(parameters.get("trainer", trainer)),
+        plans=_word(parameters.get("plans", plans)),
         epochs=_whole(parameters.get("epochs", theirs.get("num_epochs"))),
         iterations_per_epoch=_whole(theirs.get("num_iterations_per_epoch")),
         batch_size=_whole(parameters.get("batch_size", theirs.get("batch_size"))),
         seed=_whole(parameters.get("seed")),
-        device=parameters.get("device", theirs.get("device")),
+        device=_word(parameters.get("device", theirs.get("device"))),
         seconds=_logged_seconds(folder),
         own=recorded and parameters.get(FOLLOWS_PROTOCOL, True) is True,
     )
 
 
 def _content(path: Path) -> Mapping[str, Any]:
-    content = read_json(path) if path.is_file() else {}
+    content = read_json(path) if is_regular_file(path) else {}
     return content if isinstance(content, dict) else {}
 
 
 def _whole(value: object) -> int | None:
     """A count from either record; nnU-Net's holds all values as text."""
-    text = str(value)
-    return int(text) if text.isdecimal() else None
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value if 0 <= value <= MOST_COUNTED else None
+    return int(value) if isinstance(value, str) and value.isdecimal() and len(value) <= _MOST_DIGITS else None
+
+
+def _word(value: object) -> str | None:
+    """A name from either record."""
+    return value if isinstance(value, str) and value.isprintable() and len(value) <= _LONGEST_WORD else None
 
 
 def _logged_seconds(folder: Path) -> float | None:

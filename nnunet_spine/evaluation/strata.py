@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from itertools import pairwise
 from typing import Any
@@ -14,6 +14,7 @@ from nnunet_spine.evaluation.appearance import Look
 from nnunet_spine.evaluation.facts import FEWEST, CaseFacts
 from nnunet_spine.evaluation.results import Group
 from nnunet_spine.evaluation.tables import UNDEFINED, mean_sd, number, rate
+from nnunet_spine.json_entries import Entry
 
 STRATA_FILE = "strata.csv"
 NEEDS_CASES, NEEDS_IMAGES = "--cases", "--images"
@@ -72,6 +73,18 @@ class Stratum:
     dice_sd: float | None = None
     dice_median: float | None = None
 
+    @classmethod
+    def from_entry(cls, row: Entry) -> Stratum:
+        """Read a row of evaluation.json; `BadInput` if it is something else."""
+        return cls(
+            row.get("factor").text(),
+            row.get("level").text(),
+            row.get("cases").count(),
+            row.get("patients").count(),
+            row.get("detected").optional(Entry.count),
+            *[row.get(f.name).optional(Entry.number) for f in fields(cls)[5:]],
+        )
+
     @property
     def judged(self) -> bool:
         """Whether there are enough patients for figures."""
@@ -111,10 +124,11 @@ class Strata:
         }
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Strata:
-        """The strata that `to_json` gave."""
-        rows = [Stratum(**{f.name: row[f.name] for f in fields(Stratum)}) for row in content["rows"]]
-        return cls(tuple(rows), tuple((one["factor"], one["needs"]) for one in content["not_computed"]))
+    def from_entry(cls, content: Entry) -> Strata:
+        """Read what `to_json` gave; `BadInput` if it is something else."""
+        rows = [Stratum.from_entry(row) for row in content.get("rows").items()]
+        missing = content.get("not_computed").items()
+        return cls(tuple(rows), tuple((one.get("factor").text(), one.get("needs").text()) for one in missing))
 
     def csv_rows(self) -> list[dict[str, Any]]:
         """Rows of strata.csv."""

@@ -13,6 +13,7 @@ from nnunet_spine.evaluation.facts import FEWEST, CaseFacts
 from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.evaluation.strata import thirds
 from nnunet_spine.evaluation.tables import rate
+from nnunet_spine.json_entries import Entry
 
 WORST_CASES_FILE = "worst_cases.csv"
 WORST_SHARE = 0.25
@@ -129,9 +130,10 @@ class Frequency:
         return (self.cause.value, rate(self.worst, self.of_worst), rate(self.rest, self.of_rest), self.weight.value)
 
     @classmethod
-    def from_json(cls, content: Mapping[str, Any]) -> Frequency:
-        """The frequency that `to_json` gave."""
-        return cls(Cause(content["cause"]), *[content[name] for name in ("worst", "of_worst", "rest", "of_rest")])
+    def from_entry(cls, content: Entry) -> Frequency:
+        """Read what `to_json` gave; `BadInput` if it is something else."""
+        counts = [content.get(name).count() for name in ("worst", "of_worst", "rest", "of_rest")]
+        return cls(content.get("cause").choice(Cause), *counts)
 
     def to_json(self) -> dict[str, Any]:
         """The counts and what they say."""

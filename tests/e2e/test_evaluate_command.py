@@ -138,13 +138,13 @@ def spoil(cohort) -> dict[str, str]:
     cohort.write_mask(path["f"], slice(150, 250), value=7)
     path["g"].write_bytes(path["g"].read_bytes()[:-40])
     cohort.predict("z", 50)
-    grid = "size 20x20x2, spacing 1 2 {} mm, origin 0 0 0 mm, direction 1 0 0 0 1 0 0 0 1"
     return {
         "a": "a: the prediction is missing.",
         "b": "b: the prediction is missing.",
         "b_0000": "the prediction b_0000.nii.gz was not used: its fold tests no case of this name.",
         "c": "c: the prediction is empty.",
-        "d": f"d: the prediction is on another grid ({grid.format(6)}) than the reference ({grid.format(5)}).",
+        "d": "d: the prediction is on another grid than the reference: voxels up to 1 mm apart, more than a tenth of "
+        "the smallest spacing (1 mm) (prediction: size 20x20x2, spacing 1 2 6 mm",
         "e": "e: the prediction e.nii.gz is unusable: It holds 0.5 and is no label map.",
         "f": "f: the prediction holds labels besides 0 and 1: 7.",
         "g": "g: the prediction g.nii.gz is unusable:",

@@ -8,8 +8,9 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation.compare import compare, label_models, write_comparison
 from nnunet_spine.evaluation.pairing import summarise_pairs
 from nnunet_spine.evaluation.policy import MaskState
-from nnunet_spine.evaluation.results import CaseResult, Evaluation
+from nnunet_spine.evaluation.results import CaseResult, Evaluation, ReferenceGrid
 from nnunet_spine.evaluation.tables import comparison_rows, paired_table, signed
+from nnunet_spine.grids import Geometry
 
 P = MaskState.PRESENT
 
@@ -158,3 +159,51 @@ def test_models_without_a_judged_case_have_no_tests_but_a_verdict():
     comparison = compare({"one": nothing, "two": nothing}, methods=["x", "y"])
     assert comparison.method_tests == ()
     assert "nothing can be said" in comparison.verdicts[0]
+
+
+GRID = Geometry((512, 512, 16), (0.5, 0.5, 4.0), (0.0, 0.0, 0.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+
+def on_grid(voxels: int = 1000, spacing_mm: float = 0.5, **changed: object) -> Evaluation:
+    """One judged case whose reference has so many voxels, and the volume that its spacing gives."""
+    geometry = replace(GRID, spacing_xyz_mm=(spacing_mm, 0.5, 4.0), **changed)
+    row = CaseResult("a", "a", 0, 0.5, True, P, P, voxels * geometry.voxel_ml, 1.0)
+    return Evaluation((replace(row, reference_grid=ReferenceGrid(voxels, geometry)),), (0,))
+
+
+def test_two_exports_of_one_reference_with_rounded_headers_are_one_reference():
+    # 0.50009 mm instead of 0.5: 511 voxels on, 0.046 mm off, less than a tenth of 0.5 mm; the volume differs by 1.8e-4.
+    comparison = compare({"one": on_grid(), "two": on_grid(spacing_mm=0.50009)}, notes=["far from trained"])
+    given, rounded = comparison.notes
+    assert given == "far from trained"
+    assert rounded == (
+        "two and one: the headers of these references place voxels up to 0.046 mm apart, which was taken for "
+        "rounding: a."
+    )
+    again = compare(comparison.models, notes=comparison.notes)
+    assert again.notes == comparison.notes
+    assert compare({"one": on_grid(), "two": on_grid()}).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (
+            on_grid(spacing_mm=0.502),
+            "a (voxels up to 1.02 mm apart, more than a tenth of",
+        ),
+        (on_grid(voxels=1001), "a (1000 and 1001 voxels)"),
+        (on_grid(size_xyz=(512, 512, 15)), "a (512x512x15 voxels instead of 512x512x16 (x, y, z))"),
+        (Evaluation((CaseResult("a", "a", 0, 0.5, True, P, P, 2.0, 1.0),), (0,)), "a (1 and 2 ml)"),
+    ],
+)
+def test_other_references_are_refused_with_what_differs(other, told):
+    with pytest.raises(BadInput) as refused:
+        compare({"one": on_grid(), "two": other})
+    assert f"two cannot be compared with one: these cases had different references: {told}" in str(refused.value)
+
+
+def test_an_evaluation_of_an_earlier_version_is_compared_by_the_volume():
+    earlier = Evaluation(tuple(replace(row, reference_grid=None) for row in on_grid().results), (0,))
+    assert compare({"one": on_grid(), "two": earlier}).paired[0].cases == 1
+    assert compare({"one": earlier, "two": earlier}).paired[0].cases == 1

@@ -1,3 +1,4 @@
+import os
 from importlib.metadata import version
 
 import numpy as np
@@ -237,3 +238,102 @@ def test_wrong_folders_are_refused(three, tmp_path):
         evaluate(three.images, three.predictions, folds)
     with pytest.raises(NotFound, match="No prediction of any"):
         evaluate(three.reference, three.images, folds)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])
+def test_a_mask_with_what_is_no_number_is_unusable_and_named(three, value, suffix):
+    array = np.zeros(three.shape_zyx, np.float32)
+    array[0, 0, :3], array[1, 5, 5] = value, 1
+    image = sitk.GetImageFromArray(array)
+    image.SetSpacing(three.spacing_xyz_mm)
+    (three.predictions / "a.nii.gz").unlink()
+    sitk.WriteImage(image, str(three.predictions / f"a{suffix}"))
+    evaluation = judge(three)
+    result = by_case(evaluation)["a"]
+    assert (result.dice, result.prediction, result.prediction_volume_ml) == (0.0, MaskState.UNUSABLE, None)
+    (problem,) = evaluation.all_problems()
+    assert problem.startswith(f"a: the prediction a{suffix} is unusable: has 3 voxels that are not finite (NaN or inf")
+
+
+def test_a_reference_of_nan_alone_is_not_taken_for_empty(three):
+    image = sitk.GetImageFromArray(np.full(three.shape_zyx, np.nan, np.float32))
+    image.SetSpacing(three.spacing_xyz_mm)
+    sitk.WriteImage(image, str(three.reference / "a.nii.gz"))
+    result = by_case(judge(three))["a"]
+    assert (result.reference, result.dice) == (MaskState.UNUSABLE, None)
+    assert "has 800 voxels that are not finite" in result.problem
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("pipe", "is a pipe; expected a volume file"),
+        ("device", "is a device; expected a volume file"),
+        ("folder", "is a folder; expected a volume file"),
+        ("dangling link", "is a link to a file that is missing; expected a volume file"),
+    ],
+)
+def test_a_prediction_that_is_no_file_is_named_and_not_waited_for(three, kind, told):
+    path = three.predictions / "a.nii.gz"
+    path.unlink()
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else three.root / "annex" / "object")
+    evaluation = judge(three)
+    (problem,) = evaluation.all_problems()
+    assert problem.startswith(f"a: the prediction a.nii.gz is unusable: {told}")
+    assert by_case(evaluation)["b"].prediction is MaskState.PRESENT
+
+
+def test_a_prediction_in_another_order_of_axes_is_refused_with_that_reason(three):
+    image = sitk.ReadImage(str(three.predictions / "a.nii.gz"))
+    sitk.WriteImage(sitk.PermuteAxes(image, [2, 0, 1])[::-1, :, :], str(three.predictions / "a.nii.gz"))
+    evaluation = judge(three)
+    assert by_case(evaluation)["a"].dice == 0.0
+    (problem,) = evaluation.all_problems()
+    assert problem.startswith(
+        "a: the prediction has the voxels of the reference in another order of axes (prediction: "
+    )
+    assert "size 2x20x20, spacing 5 1 2 mm" in problem
+    assert problem.endswith("write it in the order of the reference, as `nnunet-spine predict` does.")
+
+
+def test_a_prediction_elsewhere_is_refused_with_the_distance_in_mm(three):
+    image = sitk.ReadImage(str(three.predictions / "a.nii.gz"))
+    image.SetOrigin((0.0, 3.0, 4.0))
+    sitk.WriteImage(image, str(three.predictions / "a.nii.gz"))
+    (problem,) = judge(three).all_problems()
+    assert problem.startswith(
+        "a: the prediction is on another grid than the reference: voxels up to 5 mm apart, more than a tenth of the "
+        "smallest spacing (1 mm) (prediction: size"
+    )
+
+
+def test_a_header_rounded_by_another_tool_is_the_same_grid_with_a_note(three):
+    image = sitk.ReadImage(str(three.predictions / "a.nii.gz"))
+    image.SetOrigin((0.03, 0.04, 0.0))
+    sitk.WriteImage(image, str(three.predictions / "a.nii.gz"))
+    evaluation = judge(three)
+    assert by_case(evaluation)["a"].dice == 0.4
+    assert evaluation.all_problems() == []
+    (note,) = [note for note in evaluation.all_notes() if note.startswith("a: ")]
+    assert "place voxels up to 0.050 mm apart, which was taken for rounding" in note
+
+
+def test_the_size_and_grid_of_each_reference_are_recorded(three):
+    found = by_case(judge(three))["a"].reference_grid
+    assert (found.voxels, found.geometry.size_xyz, found.geometry.spacing_xyz_mm) == (100, (20, 20, 2), (1.0, 2.0, 5.0))
+
+
+def test_many_stray_predictions_are_a_count_and_five_names(three):
+    for number in range(3000):
+        (three.predictions / f"stray_{number:04d}.nii.gz").touch()
+    (problem,) = judge(three).problems
+    assert problem == (
+        "3000 predictions were not used, since their folds test no case of these names: stray_0000.nii.gz, "
+        "stray_0001.nii.gz, stray_0002.nii.gz, stray_0003.nii.gz, stray_0004.nii.gz and 2995 more."
+    )

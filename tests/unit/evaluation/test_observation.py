@@ -160,3 +160,21 @@ def test_tables_of_the_plans(tmp_path):
         read_planning_tables(ceiling, None)
     with pytest.raises(BadInput, match="no column strength"):
         read_planning_tables(None, ceiling)
+
+
+@pytest.mark.parametrize(
+    ("rows", "told"),
+    [
+        ("a,NaN", "row 2: strength is 'NaN'; expected a number of at least 0"),
+        ("a,1\nb,inf", "row 3: strength is 'inf'; expected a number of at least 0"),
+        ("a,-1", "row 2: strength is '-1'; expected a number of at least 0"),
+        ("a,1e999", "row 2: strength is '1e999'; expected a number"),
+        ('a,"1,5"', "row 2: strength is '1,5'; expected a number"),
+        ("a,1\na,1", "row 3: the case 'a' is listed twice"),
+    ],
+)
+def test_numbers_of_the_plans_that_are_none_are_named_with_their_row(tmp_path, rows, told):
+    (tmp_path / "fields.csv").write_text(f"case,strength\n{rows}\n")
+    with pytest.raises(BadInput) as refused:
+        read_planning_tables(None, tmp_path / "fields.csv")
+    assert told in str(refused.value)

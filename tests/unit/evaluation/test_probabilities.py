@@ -1,3 +1,7 @@
+import pickle
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -38,8 +42,13 @@ def test_a_rounding_above_1_is_cut(tmp_path):
         (np.zeros(SHAPE), "probabilities", "2 or more classes"),
         (softmax(np.zeros(SHAPE)), "softmax", "no array `probabilities`"),
         (softmax(np.full(SHAPE, 3.0)), "probabilities", "outside 0 to 1"),
-        (softmax(np.full(SHAPE, np.nan)), "probabilities", "outside 0 to 1"),
-        (np.array([None], object), "probabilities", "damaged"),
+        (softmax(np.full(SHAPE, np.nan)), "probabilities", r"24 values that are not finite \(NaN or infinity\)"),
+        (softmax(np.where(np.arange(24).reshape(SHAPE) == 7, np.inf, 0.5)), "probabilities", "1 values that are not"),
+        (np.array([None], object), "probabilities", "belongs to another image"),
+        (softmax(np.zeros(SHAPE)).astype(object), "probabilities", "of the type object; expected floating-point"),
+        (softmax(np.zeros(SHAPE)).astype(complex), "probabilities", "of the type complex128"),
+        (np.zeros((2, *SHAPE), np.uint8), "probabilities", "of the type uint8"),
+        (np.zeros((2, *SHAPE), "U3"), "probabilities", "of the type <U3"),
     ],
 )
 def test_what_is_unusable_is_named_without_its_path(tmp_path, array, key, match):
@@ -63,6 +72,41 @@ def test_a_flipped_byte_is_damaged(tmp_path):
     path.write_bytes(content)
     with pytest.raises(BadInput, match="damaged"):
         read_tumor_probability(path, (8, 30, 30))
+
+
+@pytest.mark.parametrize("shape", [(2, 100_000, 100_000, 100), (99_999, *SHAPE), (2, -1, 3, 4)])
+def test_no_memory_is_taken_for_what_a_header_claims(tmp_path, shape):
+    text = f"{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    member = b"\x93NUMPY\x01\x00" + struct.pack("<H", 118) + text.encode()
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as pack:
+        pack.writestr("probabilities.npy", member)
+    with pytest.raises(BadInput, match="belongs to another image|classes; expected at most"):
+        read_tumor_probability(tmp_path / "a.npz", SHAPE)
+
+
+@pytest.mark.parametrize(
+    "kind", ["an array alone", "packed by another method", "a pickle", "no member", "a locked member"]
+)
+def test_other_kinds_of_files_are_damaged(tmp_path, kind):
+    path = save(tmp_path / "a.npz", softmax(np.zeros(SHAPE)))
+    content = bytearray(path.read_bytes())
+    if kind == "an array alone":
+        with path.open("wb") as stream:
+            np.save(stream, np.zeros((2, *SHAPE), np.float32))
+    elif kind == "packed by another method":  # of the central directory and of the member: 97 is none
+        content[content.index(b"PK\x01\x02") + 10] = content[8] = 97
+        path.write_bytes(content)
+    elif kind == "a pickle":
+        path.write_bytes(pickle.dumps({"probabilities": 1}))
+    elif kind == "no member":
+        with zipfile.ZipFile(path, "w"):
+            pass
+    else:
+        content[content.index(b"PK\x01\x02") + 8] |= 1
+        content[6] |= 1
+        path.write_bytes(content)
+    with pytest.raises(BadInput, match="damaged|no array"):
+        read_tumor_probability(path, SHAPE)
 
 
 def test_the_file_lies_beside_the_segmentation(tmp_path):

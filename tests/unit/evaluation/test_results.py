@@ -1,6 +1,6 @@
 import json
 import statistics
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 from hypothesis import given
@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.evaluation.measures import MEASURE_COLUMNS, CaseMeasures
 from nnunet_spine.evaluation.policy import MaskState
-from nnunet_spine.evaluation.results import CaseResult, Evaluation, Group, name_some, read_evaluation
+from nnunet_spine.evaluation.results import CaseResult, Evaluation, Group, ReferenceGrid, name_some, read_evaluation
+from nnunet_spine.grids import Geometry
 
 P = MaskState.PRESENT
 
@@ -145,6 +146,56 @@ def test_a_file_of_another_kind_is_refused(tmp_path, spoil):
     (tmp_path / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(BadInput, match="is not an evaluation"):
         read_evaluation(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda c: c["cases"][0].update(dice="0.5"), "cases[0].dice is '0.5'; expected a number from 0 to 1"),
+        (lambda c: c["cases"][0].update(dice=1.5), "cases[0].dice is 1.5; expected a number from 0 to 1"),
+        (lambda c: c["cases"][0].update(dice=None), "cases[0] has one of dice and detected"),
+        (lambda c: c["cases"][0].update(detected="yes"), "cases[0].detected is 'yes'; expected true or false"),
+        (lambda c: c["cases"][0].update(fold=10**30), "cases[0].fold is a whole number beyond 2^53"),
+        (lambda c: c["cases"][0].update(fold=3), "has cases of a fold that `folds` does not list: a"),
+        (lambda c: c["cases"][0].update(case=["a"]), "cases[0].case is a list; expected a text"),
+        (lambda c: c["cases"][0].update(case="a\x1b[31m"), "cases[0].case is 'a\\x1b[31m'; expected a name"),
+        (lambda c: c["cases"][0].update(patient=""), "cases[0].patient is ''; expected a name"),
+        (lambda c: c["cases"][0].update(reference_volume_ml=-1), "reference_volume_ml is -1; expected a number from 0"),
+        (lambda c: c["cases"][0].update(asdict(MEASURES), detected_lesions=1.5), "detected_lesions is 1.5; expected"),
+        (lambda c: c["cases"][0].update(asdict(MEASURES), hd95_mm="1"), "hd95_mm is '1'; expected a number"),
+        (lambda c: c["cases"][0].update(hd95_mm={}, reference_lesions=1), "has no iou"),
+        (lambda c: c["cases"][0].update(reference_grid={}, reference_voxels=1), "reference_grid has no size_xyz"),
+        (lambda c: c.update(folds={}), "folds is an object; expected a list"),
+        (lambda c: c.update(folds=[{"fold": 0}, {"fold": 0}]), "folds lists a fold twice"),
+        (lambda c: c.update(problems=[1]), "problems[0] is 1; expected a text"),
+        (lambda c: c.update(notes="abc"), "notes is 'abc'; expected a list"),
+        (lambda c: c.update(tools=[["a", "b"]]), "tools is a list; expected an object"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_key(tmp_path, spoil, told):
+    content = Evaluation((result("a", 0.5),), (0,)).to_json()
+    for name in MEASURE_COLUMNS:
+        content["cases"][0].pop(name)
+    spoil(content)
+    (tmp_path / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
+    with pytest.raises(BadInput) as refused:
+        read_evaluation(tmp_path)
+    assert f"{tmp_path / 'evaluation.json'}: " in str(refused.value)
+    assert told in str(refused.value)
+    assert "Error" not in str(refused.value)
+
+
+GRID = Geometry((20, 30, 4), (0.5, 0.75, 4.0), (1.0, -2.0, 3.0), (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0))
+
+
+def test_the_grid_of_a_reference_comes_back(tmp_path):
+    row = replace(result("a", 0.5), reference_grid=ReferenceGrid(7, GRID))
+    evaluation = Evaluation((row, result("b", None)), (0,))
+    content = evaluation.to_json()
+    assert content["cases"][0]["reference_voxels"] == 7
+    assert content["cases"][0]["reference_grid"]["size_xyz"] == (20, 30, 4)
+    (tmp_path / "evaluation.json").write_text(json.dumps(content), encoding="utf-8")
+    assert read_evaluation(tmp_path) == evaluation
 
 
 def test_an_absent_file_is_named(tmp_path):
