@@ -23,7 +23,8 @@ def add_subparser(subparsers: Any) -> None:
         help="make a report of evaluations: tables, plots, a page per case with a viewer",
         description="Make one folder that opens from disk without a network: index.html, a page per case with slices "
         "and an interactive viewer, report.md, and the tables as CSV. All figures are those of the evaluations; "
-        "predictions and references must be the files that were judged. Exit code 1 where a case has no picture.",
+        "predictions and references must be the files that were judged. Exit code 1 if a case has no picture, "
+        "or a mask cannot be drawn on its image.",
     )
     parser.add_argument(
         "--evaluation",
@@ -85,12 +86,13 @@ def run(arguments: argparse.Namespace) -> int:
     """Check, write, say where it is."""
     from nnunet_spine.cli.console import print_json, progress_bar, report, stop_cleanly
     from nnunet_spine.errors import NotFound
+    from nnunet_spine.files import is_folder
     from nnunet_spine.manifest import recorded_departures
     from nnunet_spine.reporting.report import INDEX_FILE, write_report
     from nnunet_spine.reporting.report_inputs import models_of_evaluations
 
     stop_cleanly()
-    if not arguments.images.is_dir():
+    if not is_folder(arguments.images):
         raise NotFound(f"There is no folder {arguments.images} with images. Check the path.")
     models = models_of_evaluations(
         arguments.evaluation, arguments.predictions, arguments.references, labels=arguments.labels

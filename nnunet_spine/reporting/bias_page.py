@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from nnunet_spine.files import write_text
+from nnunet_spine.files import writable_text, write_text
 from nnunet_spine.images import Volume
 from nnunet_spine.manifest import versions
 from nnunet_spine.preprocessing.advice import Findings
@@ -22,6 +22,10 @@ from nnunet_spine.reporting.histogram import LogIntensities, histogram_png
 from nnunet_spine.reporting.page import embedded, render
 
 TEMPLATE = "bias.html.j2"
+TITLE = "Bias fields"
+_START_BYTES = 4096
+"""The title stands within."""
+
 _METHOD_NAMES = {
     BiasMethod.VAN_LEEMPUT: "Van Leemput's method: a tissue mixture and a polynomial, fitted together",
     BiasMethod.N4: "N4 (Tustison et al. 2010)",
@@ -148,7 +152,7 @@ def write_bias_page(path: Path, page: BiasPage) -> None:
     """
     text = render(
         TEMPLATE,
-        title="Bias fields",
+        title=TITLE,
         lead=f"What correction of the bias field does to {len(page.cases)} "
         f"{'image' if len(page.cases) == 1 else 'images'}, by {_METHOD_NAMES[page.method]}.",
         gamma_note=gamma_note(page.gamma),
@@ -159,7 +163,16 @@ def write_bias_page(path: Path, page: BiasPage) -> None:
         colour_bar=embedded(field_picture.colour_bar_png()),
         versions=versions(),
     )
-    write_text(path, text)
+    write_text(path, writable_text(text))
+
+
+def is_bias_page(path: Path) -> bool:
+    """Whether a file is a page that `write_bias_page` wrote."""
+    try:
+        with path.open("rb") as stream:
+            return f"<title>{TITLE}</title>".encode() in stream.read(_START_BYTES)
+    except OSError:
+        return False
 
 
 def _panels(

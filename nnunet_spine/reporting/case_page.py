@@ -65,7 +65,7 @@ def write_case_page(folder: Path, place: CasePlace, files: CaseFiles) -> str:
     Returns
     -------
     reason
-        Why it shows no picture, or "".
+        Why it shows no picture, or leaves a mask out, or "".
 
     Raises
     ------
@@ -81,6 +81,7 @@ def write_case_page(folder: Path, place: CasePlace, files: CaseFiles) -> str:
     pictures = None if isinstance(volumes, str) else draw_case(volumes)
     viewer = None if isinstance(volumes, str) else viewer_content(volumes)
     reason = volumes if isinstance(volumes, str) else ""
+    left_out = {} if isinstance(volumes, str) else volumes.remarks
     if viewer is not None and not isinstance(viewer, str):
         put(folder, f"{FOLDER}/{case}.js", viewer_script(viewer))
     text = render(
@@ -91,6 +92,7 @@ def write_case_page(folder: Path, place: CasePlace, files: CaseFiles) -> str:
         fold=_first(files.results).fold,
         table_content=case_table(files.results),
         remarks=[(key, line) for key, r in files.results.items() for line in (r.problem, r.note) if line]
+        + [(key or "annotation", line) for key, line in left_out.items()]
         + place.remarks(),
         several=len(files.results) > 1,
         pictures=pictures,
@@ -101,7 +103,7 @@ def write_case_page(folder: Path, place: CasePlace, files: CaseFiles) -> str:
         link=lambda other: f"{quote(other)}.html",
     )
     put(folder, f"{FOLDER}/{case}.html", text)
-    return reason
+    return reason or " ".join(left_out.values())
 
 
 def _first(results: Mapping[str, CaseResult]) -> CaseResult:

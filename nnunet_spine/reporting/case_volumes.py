@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +11,10 @@ import numpy.typing as npt
 
 from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import NnunetSpineError
-from nnunet_spine.evaluation.masks import read_mask, volumes_by_case
+from nnunet_spine.evaluation.masks import read_mask, reason_of, volumes_by_case
+from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.evaluation.results import CaseResult
+from nnunet_spine.grids import difference
 from nnunet_spine.images import Volume, read_volume
 
 Mask = npt.NDArray[np.bool_]
@@ -54,6 +56,8 @@ class CaseVolumes:
         The same by the key of a model.
     results
         Judgement by the key of a model.
+    remarks
+        Why a mask that was judged is not drawn, by the key of its model, or "" for the reference.
     """
 
     case: str
@@ -61,6 +65,7 @@ class CaseVolumes:
     reference: Mask | None
     predictions: Mapping[str, Mask | None]
     results: Mapping[str, CaseResult]
+    remarks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def masks(self) -> list[Mask]:
@@ -85,21 +90,35 @@ def read_case(case: str, files: CaseFiles) -> CaseVolumes | str:
         return f"There is no image {case}{CHANNEL}.nii.gz."
     try:
         image = read_volume(files.image)
-    except NnunetSpineError:
-        return f"The image {files.image.name} cannot be read."
-    predictions = {key: _mask_on(image, files.predictions.get(key)) for key in files.results}
-    volumes = CaseVolumes(case, image, _mask_on(image, files.reference), predictions, files.results)
+    except NnunetSpineError as error:
+        return f"The image {files.image.name} is unusable: {reason_of(error, files.image)}"
+    found = {key: _mask_on(image, path) for key, path in {"": files.reference, **files.predictions}.items()}
+    masks = {key: mask for key, mask in found.items() if not isinstance(mask, str)}
+    remarks = {key: why for key, why in found.items() if isinstance(why, str) and _was_judged(files.results, key)}
+    predictions = {key: masks.get(key) for key in files.results}
+    volumes = CaseVolumes(case, image, masks.get(""), predictions, files.results, remarks)
     if not any(mask.any() for mask in volumes.masks):
-        return "Neither a reference nor a prediction on the grid of the image has a tumor to show."
+        return " ".join(
+            ["Neither a reference nor a prediction on the grid of the image has a tumor to show.", *remarks.values()]
+        )
     return volumes
 
 
-def _mask_on(image: Volume, path: Path | None) -> Mask | None:
-    """Mask on the grid of `image`; None where there is none that can be drawn on it."""
+def _was_judged(results: Mapping[str, CaseResult], key: str) -> bool:
+    """Whether the mask of a model, or with an empty key the reference, was usable in the evaluation."""
+    states = [results[key].prediction] if key else [result.reference for result in results.values()]
+    return any(state in (MaskState.PRESENT, MaskState.EMPTY) for state in states)
+
+
+def _mask_on(image: Volume, path: Path | None) -> Mask | str | None:
+    """Mask on the grid of `image`, or why it cannot be drawn on it; None if there is none."""
     if path is None:
         return None
     try:
         volume = read_mask(path)
-    except NnunetSpineError:
-        return None
-    return volume.mask if volume.geometry.same_grid(image.geometry) else None
+    except NnunetSpineError as error:
+        return f"The mask {path.name} is unusable: {reason_of(error, path)}"
+    if volume.geometry.same_grid(image.geometry):
+        return volume.mask
+    apart = difference(volume.geometry, image.geometry)
+    return f"The mask {path.name} is not drawn: it is on another grid than the image, {apart}."

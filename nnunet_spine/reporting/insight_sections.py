@@ -8,22 +8,25 @@ from typing import Any
 from nnunet_spine.evaluation import calibration
 from nnunet_spine.evaluation.strata import TABLE_HEADER, Strata
 from nnunet_spine.evaluation.worst_cases import FREQUENCY_HEADER, Frequency
+from nnunet_spine.json_entries import Entry
 from nnunet_spine.reporting.report_tables import Section, Table
 
 WORST_HEADER = ("case", "Dice", "probable reasons")
 NO_REASON = "none found in what was measured"
 
-Content = Mapping[str, Any]
-"""Content of an evaluation.json."""
 
-
-def insight_sections(contents: Mapping[str, Content]) -> list[Section]:
+def insight_sections(contents: Mapping[str, Entry]) -> list[Section]:
     """Sections of the evaluations by the keys of their models; an evaluation without such parts adds nothing.
 
     Parameters
     ----------
     contents
         Content of evaluation.json by key of the model.
+
+    Raises
+    ------
+    BadInput
+        If such a part is not as `nnunet-spine evaluate` writes it; file and key are named.
     """
     several = len(contents) > 1
     named = {f", {key}" if several else "": content for key, content in contents.items()}
@@ -31,13 +34,24 @@ def insight_sections(contents: Mapping[str, Content]) -> list[Section]:
     return [section for section in found if section.tables]
 
 
-def probable_reasons(content: Content) -> dict[str, Sequence[str]]:
-    """Probable reasons of each of the worst cases, by case."""
-    return {one["case"]: one["probable"] for one in (content.get("worst_cases") or {}).get("cases", ())}
+def probable_reasons(content: Entry) -> dict[str, Sequence[str]]:
+    """Probable reasons of each of the worst cases, by case; `BadInput` as for `insight_sections`."""
+    part = content.given("worst_cases")
+    cases = part.get("cases").items() if part else []
+    return {one.get("case").text(): _texts(one.get("probable")) for one in cases}
 
 
-def _strata(named: Mapping[str, Content]) -> Section:
-    strata = {key: Strata.from_json(content["strata"]) for key, content in named.items() if content.get("strata")}
+def _texts(entry: Entry) -> list[str]:
+    return [item.text() for item in entry.items()]
+
+
+def _parts(named: Mapping[str, Entry], key: str) -> dict[str, Entry]:
+    """What stands at a key of each content, where anything does."""
+    return {name: part for name, content in named.items() if (part := content.given(key))}
+
+
+def _strata(named: Mapping[str, Entry]) -> Section:
+    strata = {key: Strata.from_entry(part) for key, part in _parts(named, "strata").items()}
     tables: list[Table] = [
         (f"By stratum{key}", TABLE_HEADER, [tuple(cell.strip() for cell in row) for row in one.table_rows()])
         for key, one in strata.items()
@@ -45,31 +59,46 @@ def _strata(named: Mapping[str, Content]) -> Section:
     return Section("Strata", tables, list(dict.fromkeys(line for one in strata.values() for line in one.remarks())))
 
 
-def _worst(named: Mapping[str, Content]) -> Section:
-    parts = {key: content["worst_cases"] for key, content in named.items() if content.get("worst_cases")}
+def _worst(named: Mapping[str, Entry]) -> Section:
+    parts = _parts(named, "worst_cases")
     tables: list[Table] = []
     for key, part in parts.items():
         tables.append((f"Worst cases{key}", WORST_HEADER, list(_worst_rows(part))))
-        frequencies = [Frequency.from_json(one).cells() for one in part["frequencies"]]
+        frequencies = [Frequency.from_entry(one).cells() for one in part.get("frequencies").items()]
         tables.append((f"How often each reason holds{key}", FREQUENCY_HEADER, frequencies))
-    return Section("Worst cases", tables, list(dict.fromkeys(part["definition"] for part in parts.values())))
+    return Section("Worst cases", tables, list(dict.fromkeys(part.get("definition").text() for part in parts.values())))
 
 
-def _worst_rows(part: Content) -> Iterator[tuple[str, ...]]:
-    for one in part["cases"]:
-        yield one["case"], f"{one['dice']:.2f}", "; ".join(one["probable"]) or NO_REASON
+def _worst_rows(part: Entry) -> Iterator[tuple[str, ...]]:
+    for one in part.get("cases").items():
+        reasons = "; ".join(_texts(one.get("probable")))
+        yield one.get("case").text(), f"{one.get('dice').number():.2f}", reasons or NO_REASON
 
 
-def _calibration(named: Mapping[str, Content]) -> Section:
-    parts = {key: content["calibration"] for key, content in named.items() if content.get("calibration")}
+def _calibration(named: Mapping[str, Entry]) -> Section:
+    parts = _parts(named, "calibration")
     tables: list[Table] = [
-        (f"Reliability over voxels{key}", calibration.BIN_HEADER, calibration.bin_cells(part["voxels"]["bins"]))
+        (f"Reliability over voxels{key}", calibration.BIN_HEADER, calibration.bin_cells(_bins(voxels)))
         for key, part in parts.items()
-        if part["voxels"]
+        if (voxels := part.given("voxels"))
     ]
     notes = [
         f"{key.removeprefix(', ')}: {line}" if key else line
         for key, part in parts.items()
-        for line in part["sentences"]
+        for line in _texts(part.get("sentences"))
     ]
-    return Section("Calibration", tables, [*notes, *dict.fromkeys(part["definition"] for part in parts.values())])
+    definitions = dict.fromkeys(part.get("definition").text() for part in parts.values())
+    return Section("Calibration", tables, [*notes, *definitions])
+
+
+def _bins(voxels: Entry) -> list[dict[str, Any]]:
+    return [
+        {
+            "low": one.get("low").number(),
+            "high": one.get("high").number(),
+            "n": one.get("n").count(),
+            "mean_confidence": one.get("mean_confidence").optional(Entry.number),
+            "observed_frequency": one.get("observed_frequency").optional(Entry.number),
+        }
+        for one in voxels.get("bins").items()
+    ]

@@ -13,9 +13,10 @@ from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation import source_deck, tables
 from nnunet_spine.evaluation.compare import Comparison
 from nnunet_spine.evaluation.masks import locate_predictions, volumes_by_case
-from nnunet_spine.evaluation.results import EVALUATION_FILE, CaseResult, Evaluation
+from nnunet_spine.evaluation.results import EVALUATION_FILE, REMEDY, CaseResult, Evaluation
 from nnunet_spine.evaluation.summary import summarise
-from nnunet_spine.files import read_json
+from nnunet_spine.files import folder_content, is_regular_file, system_reason
+from nnunet_spine.json_entries import Entry, read_entry
 from nnunet_spine.manifest import versions
 from nnunet_spine.nnunet.environment import allocated_cpus
 from nnunet_spine.progress import Progress, silent
@@ -108,7 +109,7 @@ def write_report(
     Returns
     -------
     dict
-        Why there is no picture, by case; empty where all have one.
+        Why there is no picture, or a mask is left out, by case; empty if all pictures are complete.
 
     Raises
     ------
@@ -120,22 +121,22 @@ def write_report(
         Where `folder` cannot be written, or holds what is not of a report.
     """
     keyed = _keyed(models)
-    evaluations = {key: model.evaluation for key, model in keyed.items()}
-    files = _case_files(keyed, images, references)
-    told = {key: _content_of(model) for key, model in keyed.items()}
-    measures = measures_section(evaluations)
-    content = {
-        "title": title,
-        "notes": list(notes),
-        **_models_content(keyed, departures),
-        "comparison": _comparison_content(comparison) if comparison else None,
-        "plots": result_plots(evaluations),
-        "comparison_plots": comparison_plots(evaluations) if comparison else [],
-        "sections": [*sections, *insight_sections(told), *([measures] if measures else [])],
-        "cases": [_case_row(case, found.results, keyed) for case, found in files.items()],
-        "versions": versions(),
-    }
     with report_folder(folder) as staging:
+        evaluations = {key: model.evaluation for key, model in keyed.items()}
+        files = _case_files(keyed, images, references)
+        told = {key: _content_of(model) for key, model in keyed.items()}
+        measures = measures_section(evaluations)
+        content = {
+            "title": title,
+            "notes": list(notes),
+            **_models_content(keyed, departures),
+            "comparison": _comparison_content(comparison) if comparison else None,
+            "plots": result_plots(evaluations),
+            "comparison_plots": comparison_plots(evaluations) if comparison else [],
+            "sections": [*sections, *insight_sections(told), *([measures] if measures else [])],
+            "cases": [_case_row(case, found.results, keyed) for case, found in files.items()],
+            "versions": versions(),
+        }
         probable = {key: probable_reasons(content) for key, content in told.items()}
         reasons = _write_cases(staging, title, {k: m.label for k, m in keyed.items()}, files, probable, progress)
         copied = _copy_tables(staging, {**{k: m.folder for k, m in keyed.items()}, "comparison": comparison_folder})
@@ -231,10 +232,11 @@ def _case_row(case: str, results: Mapping[str, CaseResult], keys: Iterable[str])
     }
 
 
-def _content_of(model: ReportModel) -> Mapping[str, Any]:
-    """What its evaluation.json tells; nothing where no folder of it was given."""
-    content: Mapping[str, Any] = read_json(model.folder / EVALUATION_FILE) if model.folder else {}
-    return content
+def _content_of(model: ReportModel) -> Entry:
+    """What its evaluation.json says; nothing if no folder of it was given."""
+    if model.folder is None:
+        return Entry(Path(EVALUATION_FILE), "", {}, REMEDY)
+    return read_entry(model.folder / EVALUATION_FILE, REMEDY)
 
 
 def _write_cases(
@@ -267,11 +269,18 @@ def _copy_tables(folder: Path, sources: Mapping[str, Path | None]) -> list[str]:
     """Copy what evaluation and comparison wrote; links to the copies."""
     copied = []
     for name, source in sources.items():
-        for path in sorted(source.iterdir()) if source else ():
-            if path.suffix in {".csv", ".json"} and path.is_file():
+        for path in folder_content(source) if source else ():
+            if path.suffix in {".csv", ".json"} and is_regular_file(path):
                 copied.append(f"{TABLES_FOLDER}/{name}/{path.name}")
-                put(folder, copied[-1], path.read_bytes())
+                put(folder, copied[-1], _content_to_copy(path))
     return copied
+
+
+def _content_to_copy(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BadInput(f"{path} cannot be read: {system_reason(error)}. Check its permissions.") from error
 
 
 def _put_all(folder: Path, name: str, files: Mapping[str, bytes]) -> None:

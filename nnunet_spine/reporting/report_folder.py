@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from nnunet_spine.errors import NnunetSpineError, NotWritable
-from nnunet_spine.files import make_folder, read_json, replacing_folder, sha256, staged_folder, write_json
+from nnunet_spine.files import (
+    folder_content,
+    is_folder,
+    is_regular_file,
+    make_folder,
+    read_object,
+    real_folder,
+    replacing_folder,
+    sha256,
+    staged_folder,
+    system_reason,
+    writable_text,
+    write_json,
+)
+from nnunet_spine.locks import sole_writer
 
 CONTENTS_FILE = "contents.json"
 
@@ -20,16 +35,28 @@ def report_folder(folder: Path) -> Iterator[Path]:
     Raises
     ------
     NotWritable
-        Where `folder` holds anything that an earlier report does not list, or cannot be written.
+        If `folder` holds anything that an earlier report does not list, cannot be written, or another process is
+        writing it.
     """
-    is_there = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    if is_there and (foreign := _foreign(folder)):
+    folder = real_folder(folder)
+    with sole_writer(folder):
+        is_there = _is_report(folder)
+        with (replacing_folder if is_there else staged_folder)(folder) as staging:
+            yield staging
+
+
+def _is_report(folder: Path) -> bool:
+    """Whether an earlier report stands at a place, and nothing else; False if nothing does."""
+    if not os.path.lexists(folder):
+        return False
+    if is_folder(folder) and not folder_content(folder):
+        return False
+    if foreign := _foreign(folder) if is_folder(folder) else "it is a file":
         raise NotWritable(
             f"{folder} holds what is not of a report ({foreign}). Nothing was changed. Choose another folder, or move "
             "that away."
         )
-    with (replacing_folder if is_there else staged_folder)(folder) as staging:
-        yield staging
+    return True
 
 
 def put(folder: Path, name: str, content: bytes | str) -> None:
@@ -37,29 +64,37 @@ def put(folder: Path, name: str, content: bytes | str) -> None:
     path = folder / name
     make_folder(path.parent)
     try:
-        path.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
-    except OSError as error:
-        raise NotWritable(
-            f"Cannot write {name} of the report: {error.strerror or error}. Nothing was changed."
-        ) from error
+        path.write_bytes(writable_text(content).encode("utf-8") if isinstance(content, str) else content)
+    except (OSError, ValueError) as error:
+        raise NotWritable(f"Cannot write {name} of the report: {system_reason(error)}. Nothing was changed.") from error
 
 
 def write_contents(folder: Path, about: dict[str, Any]) -> None:
     """List the files with their SHA-256; `about` goes on top."""
-    files = {path.relative_to(folder).as_posix(): sha256(path) for path in _files(folder)}
+    files = {path.relative_to(folder).as_posix(): sha256(path) for path in _below(folder) if path.is_file()}
     write_json(folder / CONTENTS_FILE, {**about, "files": files})
 
 
 def _foreign(folder: Path) -> str:
-    """A file that an earlier report here does not list, or ""."""
-    if not folder.is_dir():
-        return "it is a file"
+    """Something that an earlier report here does not list, or ""."""
     try:
-        listed = set(read_json(folder / CONTENTS_FILE)["files"]) | {CONTENTS_FILE}
-    except (NnunetSpineError, KeyError, TypeError):
+        content = read_object(folder / CONTENTS_FILE)
+    except NnunetSpineError:
+        content = {}
+    listed = content.get("files")
+    if not isinstance(listed, dict) or "models" not in content:
         return f"there is no {CONTENTS_FILE} of a report in it"
-    return next((name for path in _files(folder) if (name := path.relative_to(folder).as_posix()) not in listed), "")
+    files = {CONTENTS_FILE, *listed}
+    folders = {parent.as_posix() for name in listed for parent in PurePosixPath(name).parents}
+    return next((name for path in _below(folder) if (name := _unlisted(path, folder, files, folders))), "")
 
 
-def _files(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if not path.is_dir())
+def _unlisted(path: Path, folder: Path, files: set[str], folders: set[str]) -> str:
+    """The name of a thing in a report's folder that is no file or folder of the report, or ""."""
+    name = path.relative_to(folder).as_posix()
+    listed = (is_regular_file(path) and name in files) or (is_folder(path) and name in folders)
+    return "" if listed and not path.is_symlink() else name
+
+
+def _below(folder: Path) -> list[Path]:
+    return sorted(folder.rglob("*"))

@@ -9,9 +9,11 @@ from pathlib import Path
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.evaluation.compare import COMPARISON_FILE, label_models
 from nnunet_spine.evaluation.masks import volumes_by_case
+from nnunet_spine.evaluation.output import hash_of
 from nnunet_spine.evaluation.results import EVALUATION_FILE, name_some
-from nnunet_spine.files import read_json, sha256
-from nnunet_spine.manifest import MANIFEST_FILE
+from nnunet_spine.files import is_folder, is_regular_file
+from nnunet_spine.json_entries import read_entry
+from nnunet_spine.manifest import MANIFEST_FILE, recorded_inputs
 from nnunet_spine.reporting.report import ReportModel
 
 
@@ -42,9 +44,9 @@ def models_of_evaluations(
             f"{len(evaluations)} evaluations and {len(predictions)} folders of predictions were given. Give one "
             "--predictions for each --evaluation, in the same order."
         )
-    if not references.is_dir():
+    if not is_folder(references):
         raise NotFound(f"There is no folder {references} with references. Check the path.")
-    files = [path / EVALUATION_FILE if path.is_dir() else path for path in evaluations]
+    files = [path / EVALUATION_FILE if is_folder(path) else path for path in evaluations]
     judged = label_models(files, labels)
     models = [
         ReportModel(label, evaluation, folder, file.parent)
@@ -80,20 +82,18 @@ def earlier_comparison(folder: Path, models: Sequence[ReportModel]) -> EarlierCo
         Where it is absent or cannot be read, or was not made of these evaluations in this order.
     """
     path = folder / COMPARISON_FILE
-    if not path.is_file():
+    if not is_regular_file(path):
         raise NotFound(f"There is no {COMPARISON_FILE} in {folder}. Give the folder that `nnunet-spine compare` wrote.")
     recorded = _recorded_hashes(folder)
-    try:
-        content = read_json(path)
-        method_of = {key: name for name, keys in content["methods"].items() for key in keys}
-        labels = {model["key"]: model["label"] for model in content["models"]}
-        earlier = EarlierComparison(
-            tuple(content["notes"]), tuple(method_of[key] for key in labels if method_of) or None
-        )
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} is not a comparison as `nnunet-spine compare` writes it. Compare again.") from error
+    content = read_entry(path, "Compare again.")
+    method_of = {key.text(): name for name, keys in content.get("methods").members().items() for key in keys.items()}
+    labels = {model.get("key").text(): model.get("label").text() for model in content.get("models").items()}
+    if method_of and set(method_of) != set(labels):
+        raise content.get("methods").refuse("does not name each model once")
+    notes = tuple(note.text() for note in content.get("notes").items())
+    earlier = EarlierComparison(notes, tuple(method_of[key] for key in labels if method_of) or None)
     made_of = {labels.get(key): value for key, value in recorded.items()}
-    now = {model.label: sha256(model.folder / EVALUATION_FILE) for model in models if model.folder}
+    now = {model.label: hash_of(model.folder / EVALUATION_FILE) for model in models if model.folder}
     if list(labels.values()) != list(now) or made_of != now:
         raise BadInput(
             f"{folder} compares {name_some(list(labels.values()))}, and not these evaluations as they are now: "
@@ -104,15 +104,12 @@ def earlier_comparison(folder: Path, models: Sequence[ReportModel]) -> EarlierCo
 
 def _recorded_hashes(folder: Path) -> Mapping[str, str]:
     path = folder / MANIFEST_FILE
-    if not path.is_file():
+    if not is_regular_file(path):
         raise NotFound(
             f"There is no {MANIFEST_FILE} in {folder}: what it was made from cannot be checked. Make it again, or give "
             "the folder that `nnunet-spine evaluate` or `nnunet-spine compare` wrote."
         )
-    try:
-        return dict(read_json(path)["inputs"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{path} is not a manifest as this package writes it. Make {folder.name} again.") from error
+    return recorded_inputs(folder)
 
 
 def _check_same_masks(model: ReportModel, recorded: Mapping[str, str], references: Path) -> None:
@@ -128,4 +125,4 @@ def _check_same_masks(model: ReportModel, recorded: Mapping[str, str], reference
 
 
 def _hash(path: Path | None) -> str | None:
-    return sha256(path) if path else None
+    return hash_of(path) if path and is_regular_file(path) else None

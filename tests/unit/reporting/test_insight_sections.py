@@ -1,7 +1,12 @@
 """Sections of strata, worst cases and calibration, from hand-written content of an evaluation.json."""
 
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+from nnunet_spine.errors import BadInput
+from nnunet_spine.json_entries import Entry
 from nnunet_spine.reporting.insight_sections import insight_sections, probable_reasons
 
 STRATUM = {"factor": "maker", "detected": None, "sensitivity": None, "dice_mean": None, "dice_sd": None}
@@ -32,8 +37,12 @@ CONTENT: dict[str, Any] = {
 }  # fmt: skip
 
 
+def content(values: dict[str, Any]) -> Entry:
+    return Entry(Path("evaluation.json"), "", values, "Evaluate again.")
+
+
 def test_each_part_is_a_section_in_cells_of_text():
-    strata, worst, calibration = insight_sections({"A": CONTENT})
+    strata, worst, calibration = insight_sections({"A": content(CONTENT)})
     ((caption, header, rows),) = strata.tables
     assert (caption, len(header)) == ("By stratum", 6)
     assert rows == [
@@ -54,13 +63,32 @@ def test_each_part_is_a_section_in_cells_of_text():
 
 
 def test_several_models_are_told_apart_by_their_keys():
-    sections = insight_sections({"A": CONTENT, "B": CONTENT})
+    sections = insight_sections({"A": content(CONTENT), "B": content(CONTENT)})
     assert [table[0] for table in sections[0].tables] == ["By stratum, A", "By stratum, B"]
     assert sections[2].notes == ["A: It is too sure.", "B: It is too sure.", "How it is measured."]
 
 
 def test_an_evaluation_without_these_parts_adds_nothing():
-    assert insight_sections({"A": {}, "B": {"calibration": None}}) == []
-    assert [s.heading for s in insight_sections({"A": {**CONTENT, "calibration": None}})] == ["Strata", "Worst cases"]
-    assert probable_reasons({}) == {}
-    assert probable_reasons(CONTENT)["spine_002"] == []
+    assert insight_sections({"A": content({}), "B": content({"calibration": None})}) == []
+    without = content({**CONTENT, "calibration": None})
+    assert [s.heading for s in insight_sections({"A": without})] == ["Strata", "Worst cases"]
+    assert probable_reasons(content({})) == {}
+    assert probable_reasons(content(CONTENT))["spine_002"] == []
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "told"),
+    [
+        ("strata", "rows", [{"factor": 1}], r"strata.rows\[0\].factor is 1; expected a text"),
+        ("strata", "not_computed", None, "strata.not_computed is null; expected a list"),
+        ("worst_cases", "cases", [{"case": "a", "probable": [["x"]]}], r"probable\[0\] is a list; expected a text"),
+        ("worst_cases", "frequencies", [{"worst": -1}], "worst is -1; expected a whole number from 0"),
+        ("calibration", "voxels", {"bins": [{"low": "0"}]}, r"bins\[0\].low is '0'; expected a number"),
+        ("calibration", "sentences", "x", "calibration.sentences is 'x'; expected a list"),
+    ],
+)
+def test_a_part_that_was_changed_is_refused_with_its_key(part: str, key: str, value: object, told: str) -> None:
+    changed = content({**CONTENT, part: {**CONTENT[part], key: value}})
+    with pytest.raises(BadInput, match=told):
+        insight_sections({"A": changed})
+        probable_reasons(changed)

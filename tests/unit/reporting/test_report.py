@@ -1,5 +1,6 @@
 import base64
 import json
+import os
 import re
 from hashlib import sha256
 from pathlib import Path
@@ -208,7 +209,7 @@ def test_images_that_cannot_be_used_are_named_and_the_rest_goes_on(cohort, judge
     folder = report(cohort, judged)
     reasons = {
         "case_a": "There is no image case_a_0000.nii.gz.",
-        "case_b": "The image case_b_0000.nii.gz cannot be read.",
+        "case_b": "The image case_b_0000.nii.gz is unusable: cannot be read as a volume",
         "case_c": "Neither a reference nor a prediction on the grid of the image has a tumor to show.",
     }
     for case, reason in reasons.items():
@@ -218,6 +219,29 @@ def test_images_that_cannot_be_used_are_named_and_the_rest_goes_on(cohort, judge
         assert not (folder / "cases" / f"{case}.js").exists()
     assert "<svg" in case_page(folder, "case_d")
     assert all(str(cohort.root).encode() not in content for content in contents(folder).values())
+
+
+def test_a_mask_that_cannot_be_drawn_is_named(cohort, judged):
+    image = sitk.ReadImage(str(cohort.reference / "case_a.nii.gz"))
+    image.SetOrigin((0.0, 3.0, 0.0))
+    sitk.WriteImage(image, str(cohort.reference / "case_a.nii.gz"))
+    nan = sitk.Cast(sitk.ReadImage(str(cohort.predictions / "case_d.nii.gz")), sitk.sitkFloat32)
+    nan[1, 1, 1] = float("nan")
+    sitk.WriteImage(nan, str(cohort.predictions / "case_d.nii.gz"))
+    options = {"comparison": None, "notes": (), "departures": {}}
+    reasons = write_report(
+        cohort.root / "report", title="", models=judged, images=cohort.images, references=cohort.reference, **options
+    )
+    moved = (
+        "The mask case_a.nii.gz is not drawn: it is on another grid than the image, voxels up to 3 mm apart, more than "
+        "a tenth of the smallest spacing (1 mm)."
+    )
+    assert reasons["case_a"] == moved
+    assert reasons["case_d"].startswith("The mask case_d.nii.gz is unusable: has 1 voxels that are not finite")
+    assert set(reasons) == {"case_a", "case_d"}
+    assert f"annotation: {moved}" in case_page(cohort.root / "report", "case_a")
+    assert f"case_a: {moved}" in index(cohort.root / "report")
+    assert "A: The mask case_d.nii.gz" in case_page(cohort.root / "report", "case_d")
 
 
 def test_a_slice_is_shown_for_the_annotation_and_one_for_the_prediction_where_they_differ(cohort, judged):
@@ -263,6 +287,48 @@ def test_what_is_not_of_a_report_is_never_replaced(cohort, judged, place):
         report(cohort, judged[:1], notes=["second"])
     assert "earlier text" in index(folder)
     assert (folder / place).read_text(encoding="utf-8") == "mine"
+
+
+@pytest.mark.parametrize("kind", ["link to a file", "link to a folder", "dangling link", "pipe", "folder"])
+def test_what_is_no_file_of_the_report_is_never_replaced(cohort, judged, kind):
+    folder = report(cohort, judged[:1], notes=["earlier text"])
+    (cohort.root / "mine").mkdir()
+    (cohort.root / "mine" / "x.txt").write_text("mine")
+    place = folder / ("report.md" if kind != "folder" else "empty")
+    place.unlink(missing_ok=True)
+    target = {"link to a file": "x.txt", "link to a folder": ".", "dangling link": "none"}
+    if kind in target:
+        place.symlink_to(cohort.root / "mine" / target[kind])
+    elif kind == "pipe":
+        os.mkfifo(place)
+    else:
+        place.mkdir()
+    with pytest.raises(NotWritable, match=rf"not of a report \({place.name}\)"):
+        report(cohort, judged[:1], notes=["second"])
+    assert "earlier text" in index(folder)
+    assert os.path.lexists(place)
+    assert (cohort.root / "mine" / "x.txt").read_text() == "mine"
+    assert sorted(path.name for path in cohort.root.glob(".*")) == []
+
+
+@pytest.mark.parametrize("text", ["{}", "[]", '{"files": ["a.txt"], "models": {}}', '{"files": {"a.txt": "0"}}', "{"])
+def test_another_programs_list_of_contents_makes_no_report(cohort, judged, text):
+    folder = cohort.root / "report"
+    folder.mkdir()
+    (folder / "a.txt").write_text("mine")
+    (folder / "contents.json").write_text(text)
+    with pytest.raises(NotWritable, match=r"there is no contents\.json of a report in it"):
+        report(cohort, judged)
+    assert sorted(path.name for path in folder.iterdir()) == ["a.txt", "contents.json"]
+
+
+def test_a_report_behind_a_link_stays_behind_it(cohort, judged):
+    (cohort.root / "disk").mkdir()
+    (cohort.root / "report").symlink_to(cohort.root / "disk")
+    report(cohort, judged[:1], notes=["earlier text"])
+    folder = report(cohort, judged[:1], notes=["second"])
+    assert folder.is_symlink()
+    assert "second" in index(cohort.root / "disk")
 
 
 def test_another_folder_and_a_file_in_the_way_are_refused(cohort, judged):
