@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotWritable
-from nnunet_spine.files import make_folder
+from nnunet_spine.files import check_output, obstacle, system_reason
 from nnunet_spine.images import SUFFIXES, Volume, is_volume_file, volume_stem
+from nnunet_spine.locks import missing_folders, remove_empty, sole_writer, sole_writer_in
 from nnunet_spine.preprocessing.advice import Findings, findings
 from nnunet_spine.preprocessing.bias import BiasCorrection, correct_bias
 from nnunet_spine.preprocessing.intensity import adjust_gamma, check_gamma
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import BiasMethod
-from nnunet_spine.reporting.bias_page import BiasCase, BiasPage, draw_case, failed_case, write_bias_page
+from nnunet_spine.reporting.bias_page import BiasCase, BiasPage, draw_case, failed_case, is_bias_page, write_bias_page
 from nnunet_spine.workflow.same_grid import read_with_spacing, write_into_grid_of
 
 PAGE_SUFFIXES = (".html", ".htm")
@@ -92,25 +95,51 @@ def correct_images(
     BadInput
         Where gamma is not above 0, or two outputs, or an output and an input, would be one file.
     NotWritable
-        Where the folder cannot be written.
+        If the folder or the page cannot be written, the page would replace a file that is none, or another process is
+        at work on one of them.
     """
     check_gamma(settings.gamma)
     _check_names(sources, settings, output, page)
-    for folder in filter(None, (output, page and page.parent)):
-        make_folder(folder)
-    results, cases = [], []
-    for number, source in enumerate(sources, start=1):
-        try:
-            result, case = _correct_image(source, settings, output, with_pictures=page is not None)
-        except NnunetSpineError as error:
-            result = ImageResult(source, error=_naming(source, error))
-            case = failed_case(source.name, result.error)
-        results.append(result)
-        cases += [case] if case else []
-        progress(number, len(sources), source.name)
-    if page:
-        write_bias_page(page, BiasPage(settings.method, settings.gamma, tuple(cases)))
+    missing = missing_folders(output) if output else []
+    with ExitStack() as held:
+        if output:
+            held.enter_context(sole_writer_in(output))
+        if page:
+            _check_page(page)
+            held.enter_context(sole_writer(page))
+        results, cases = [], []
+        for number, source in enumerate(sources, start=1):
+            result, case = _attempt(source, settings, output, with_pictures=page is not None)
+            results.append(result)
+            cases += [case] if case else []
+            progress(number, len(sources), source.name)
+        if page:
+            write_bias_page(page, BiasPage(settings.method, settings.gamma, tuple(cases)))
+    remove_empty(missing)  # where no image could be corrected
     return results
+
+
+def _attempt(
+    source: Path, settings: BiasSettings, output: Path | None, *, with_pictures: bool
+) -> tuple[ImageResult, BiasCase | None]:
+    """What came of an image, whether or not it could be corrected."""
+    try:
+        return _correct_image(source, settings, output, with_pictures=with_pictures)
+    except NnunetSpineError as error:
+        reason = _naming(source, error)
+    except MemoryError:
+        reason = f"{source} needs more memory than there is. Use a machine with more, or crop it."
+    return ImageResult(source, error=reason), failed_case(source.name, reason)
+
+
+def _check_page(page: Path) -> None:
+    """Refuse to replace what is no page of pictures."""
+    check_output(page)
+    if page.exists() and not is_bias_page(page):
+        raise NotWritable(
+            f"{page} is there and is no page of `nnunet-spine correct-bias`. It was left alone. Choose another name, "
+            "or remove it."
+        )
 
 
 def output_names(source: Path, *, with_field: bool) -> tuple[str, ...]:
@@ -130,9 +159,9 @@ def _check_names(sources: Sequence[Path], settings: BiasSettings, output: Path |
         raise BadInput(
             f"Two outputs would both be {output / twice[0]}. Rename an image, or correct them into different folders."
         )
-    inputs = {source.resolve(): source for source in sources}
+    inputs = {os.path.realpath(source): source for source in sources}
     for name in names:
-        overwritten = inputs.get((output / name).resolve())
+        overwritten = inputs.get(os.path.realpath(output / name))
         if overwritten:
             raise BadInput(f"{output / name} would overwrite the input {overwritten}. Choose another output folder.")
 
@@ -145,7 +174,7 @@ def _naming(source: Path, error: NnunetSpineError) -> str:
 def _correct_image(
     source: Path, settings: BiasSettings, output: Path | None, *, with_pictures: bool
 ) -> tuple[ImageResult, BiasCase | None]:
-    if source.is_file() and not is_volume_file(source):
+    if os.path.lexists(source) and not obstacle(source) and not is_volume_file(source):
         raise BadInput(f"{source} is no volume file by its name; expected {', '.join(SUFFIXES)}.")
     volume = read_with_spacing(source)
     image = Volume(adjust_gamma(volume.array, settings.gamma), volume.geometry)
@@ -170,7 +199,7 @@ def _write(
     except NnunetSpineError:
         raise
     except OSError as error:
-        raise NotWritable(f"Cannot write into {output}: {error.strerror or error}.") from error
+        raise NotWritable(f"Cannot write into {output}: {system_reason(error)}.") from error
 
 
 def _put_in_place(fresh: Sequence[Path], output: Path) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
@@ -190,9 +219,10 @@ def _is_there(fresh: Path, target: Path) -> bool:
     NotWritable
         Where it is there with others.
     """
+    check_output(target)
     if not target.exists():
         return False
-    if target.is_file() and target.read_bytes() == fresh.read_bytes():
+    if target.read_bytes() == fresh.read_bytes():
         return True
     raise NotWritable(
         f"{target} already exists and holds something else than this correction. Remove it, or choose another folder."

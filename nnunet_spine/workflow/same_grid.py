@@ -15,12 +15,13 @@ from typing import Any
 import nibabel
 import numpy as np
 import numpy.typing as npt
-import SimpleITK as sitk
 from nibabel.spatialimages import HeaderDataError
 from nibabel.wrapstruct import WrapStructError
 
 from nnunet_spine.errors import BadInput, NotWritable
-from nnunet_spine.images import Volume, read_volume
+from nnunet_spine.files import is_regular_file, system_reason
+from nnunet_spine.images import Volume, read_volume, write_by_itk
+from nnunet_spine.volume_headers import is_nifti_2
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
 
@@ -42,7 +43,7 @@ def read_with_spacing(path: Path) -> Volume:
     NotFound, BadInput
         As `images.read_volume`; BadInput also where a spacing is not above 0, or the place is not finite.
     """
-    if path.name.lower().endswith(NIFTI_SUFFIXES) and path.is_file():
+    if path.name.lower().endswith(NIFTI_SUFFIXES) and is_regular_file(path):
         header = _nifti_header(path)
         if header is not None:
             _check_grid(path, header)
@@ -72,20 +73,25 @@ def write_into_grid_of(path: Path, volume: Volume, source: Path) -> None:
         if header is not None:
             _write_nifti(path, volume.array, header)
             return
-        sitk.WriteImage(volume.image(), str(path), useCompression=True)
+        write_by_itk(path, volume)
         if name.endswith(".nrrd"):
             _take_over_nrrd_grid(path, source)
-    except (OSError, RuntimeError) as error:
-        raise NotWritable(f"Cannot write {path.name}: is the disk full, or the folder read-only?") from error
+    except NotWritable:
+        raise
+    except OSError as error:
+        raise NotWritable(f"Cannot write {path.name}: {system_reason(error)}.") from error
+    except RuntimeError as error:  # of ITK, which gives no reason
+        raise NotWritable(f"{path.name} could not be written. See whether the disk has space left.") from error
 
 
 def _nifti_header(path: Path) -> Any:
-    """Header as it is stored, nothing repaired; None where it is none."""
+    """Header of NIfTI-1 as it is stored, nothing repaired; None where it is none."""
     try:
         with path.open("rb") as stream:
             packed = stream.read(2) == b"\x1f\x8b"
         with gzip.open(path) if packed else path.open("rb") as stream:
-            return nibabel.Nifti1Header.from_fileobj(stream, check=False)
+            start = stream.read(nibabel.Nifti1Header.sizeof_hdr)
+        return None if is_nifti_2(start) else nibabel.Nifti1Header(start, check=False)
     except (OSError, EOFError, zlib.error, HeaderDataError, WrapStructError):
         return None
 

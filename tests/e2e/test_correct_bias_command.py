@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 
@@ -196,9 +198,18 @@ def broken(folder: Path, name: str) -> Path:
     elif kind == "cut":
         whole = write(folder / f"whole{name[3:]}", array).read_bytes()
         path.write_bytes(whole[: len(whole) // 2])
-    elif kind == "text":
-        path.write_text("hello")
+    elif kind in ODD:
+        ODD[kind](path)
     return path
+
+
+ODD: dict[str, Callable[[Path], object]] = {
+    "text": lambda path: path.write_text("hello"),
+    "nifti2": lambda path: nibabel.Nifti2Image(measured().T, np.eye(4)).to_filename(path),
+    "pipe": os.mkfifo,
+    "dangling": lambda path: path.symlink_to(path.with_name("annex")),
+    "not\udcffutf8": lambda path: path.write_bytes(write(path.with_name("utf8.mha"), measured()).read_bytes()),
+}
 
 
 def broken_array(array: np.ndarray, kind: str) -> np.ndarray:
@@ -215,6 +226,14 @@ def broken_array(array: np.ndarray, kind: str) -> np.ndarray:
 
 BROKEN = {
     "nan.mha": "1 voxels that are not finite",
+    "nan.nii": "1 voxels that are not finite",
+    "nan.nii.gz": "1 voxels that are not finite",
+    "nan.nrrd": "1 voxels that are not finite",
+    "infinite.nii.gz": "1 voxels that are not finite",
+    "nifti2.nii.gz": "is NIfTI-2, which ITK does not read",
+    "pipe.nii.gz": "is a pipe; expected a volume file",
+    "dangling.mha": "is a link to a file that is missing",
+    "not\udcffutf8.mha": "has a name, or a folder, that is not UTF-8",
     "infinite.mha": "1 voxels that are not finite",
     "thin.mha": "at least 4 voxels",
     "slice.mha": "has 2 dimensions",
@@ -238,7 +257,7 @@ def test_what_cannot_be_corrected_is_named_and_the_others_are_done(
     error = capsys.readouterr().err
     assert error.startswith("error: ")
     assert BROKEN[kind] in error
-    assert bad.name in error
+    assert bad.name.replace("\udcff", "\\udcff") in error
     assert len(error.strip().splitlines()) == 1
     assert files(tmp_path / "alone") == []
     assert run(bad, good, "--output", tmp_path / "both", "--report", tmp_path / "page.html") == 1
@@ -318,6 +337,64 @@ def test_bad_usage_changes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture
     assert {path: path.read_bytes() for path in before} == before
     assert files(out) == []
     assert not (tmp_path / "p.html").exists()
+
+
+PLACES: dict[str, Callable[[Path], object]] = {
+    "a folder": Path.mkdir,
+    "a pipe": os.mkfifo,
+    "a link": lambda path: path.symlink_to("mine.txt"),
+    "a link to a device": lambda path: path.symlink_to("/dev/null"),
+    "a dangling link": lambda path: path.symlink_to("nothing"),
+    "a loop": lambda path: path.symlink_to(path.name),
+}
+
+
+@pytest.mark.parametrize("kind", PLACES)
+@pytest.mark.parametrize("name", ["a.mha", "a_field.mha", "page.html"])
+def test_what_is_no_file_is_never_replaced(
+    tmp_path: Path, kind: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = write(tmp_path / "a.mha", measured(true_field())), tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    PLACES[kind](out / name)
+    before = {path.name: path.lstat().st_ino for path in out.iterdir()}
+    assert run(source, "--output", out, "--field", "--report", out / "page.html") == 2
+    error = capsys.readouterr().err
+    assert f"{out / name} is a " in error
+    assert "expected a regular file or nothing" in error
+    assert {path.name: path.lstat().st_ino for path in out.iterdir() if path.name != "page.html"} == {
+        known: inode for known, inode in before.items() if known != "page.html"
+    }
+    assert (out / "page.html").lstat().st_ino == before["page.html"] if name == "page.html" else True
+    assert (out / "mine.txt").read_text() == "mine"
+    assert not (out / "nothing").exists()
+
+
+def test_a_page_replaces_a_page_and_no_other_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, page = write(tmp_path / "a.mha", measured(true_field())), tmp_path / "page.html"
+    for _ in range(2):
+        assert run(source, "--report", page) == 0
+    capsys.readouterr()
+    page.write_text("<html><title>My thesis</title></html>")
+    assert run(source, "--report", page) == 2
+    assert f"{page} is there and is no page of `nnunet-spine correct-bias`" in capsys.readouterr().err
+    assert page.read_text() == "<html><title>My thesis</title></html>"
+    assert files(tmp_path) == ["a.mha", "page.html"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["Größe", "{braces}", "#hash", "a: b", "it's", 'double"quote', "new\nline", "a*b[c]", "-rf", "%s $(x)", ".a"],
+)
+def test_a_volume_of_any_name_is_corrected_under_it(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / f"folder {name}"
+    folder.mkdir()
+    for suffix in (".nii.gz", ".nrrd"):
+        source = write(folder / f"{name}{suffix}", np.full((8, 8, 8), 7, np.int16))
+        assert run(source, "--output", folder / "out", "--field", "--report", folder / f"{name}.html") == 0
+        assert {f"{name}{suffix}", f"{name}_field{suffix}"} <= set(files(folder / "out"))
+    assert not list(folder.rglob(".*partial*"))
 
 
 def test_a_page_alone_writes_no_volume(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -126,3 +126,19 @@ def test_what_is_no_nifti_is_told_by_the_reader(tmp_path: Path) -> None:
             read_with_spacing(tmp_path / name)
     with pytest.raises(NotFound):
         read_with_spacing(tmp_path / "absent.nii")
+
+
+def test_a_nifti_2_is_told_by_its_name(tmp_path: Path) -> None:
+    nibabel.Nifti2Image(np.zeros((7, 6, 5), np.int16), np.eye(4)).to_filename(tmp_path / "b.nii.gz")
+    with pytest.raises(BadInput, match=r"b\.nii\.gz is NIfTI-2, which ITK does not read\. Save it as NIfTI-1"):
+        read_with_spacing(tmp_path / "b.nii.gz")
+
+
+def test_a_damaged_extension_of_a_header_is_no_hindrance(tmp_path: Path) -> None:
+    image = nibabel.Nifti1Image(np.zeros((7, 6, 5), np.int16), np.eye(4))
+    image.header.extensions.append(nibabel.nifti1.Nifti1Extension("comment", b"x" * 20))
+    image.to_filename(tmp_path / "a.nii")
+    content = bytearray((tmp_path / "a.nii").read_bytes())
+    content[352:356] = (-5).to_bytes(4, "little", signed=True)  # the size of the extension
+    (tmp_path / "a.nii").write_bytes(content)
+    assert read_with_spacing(tmp_path / "a.nii").geometry.size_xyz == (7, 6, 5)
