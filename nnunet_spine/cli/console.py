@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -9,10 +10,11 @@ import signal
 import sys
 import textwrap
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from nnunet_spine.files import writable_text
 from nnunet_spine.progress import Progress, silent
 
 PLAIN_INTERVAL_SECONDS = 10.0
@@ -45,13 +47,76 @@ def only_our_words(active: bool = True) -> Iterator[None]:
         os.dup2(nowhere, 2)
         yield
     finally:
-        stream.flush()
         os.dup2(saved, 2)
         sys.stderr = earlier
         os.close(saved)
         os.close(nowhere)
-        if own:
-            stream.close()
+        with suppress(OSError):  # whoever read it is gone, or its disk is full
+            stream.close() if own else stream.flush()
+
+
+def open_missing_streams() -> None:
+    """Open standard streams that are closed on nothing, so that no file that is opened later takes their number."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    for number, name in ((1, "stdout"), (2, "stderr")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", errors="backslashreplace", closefd=False))
+
+
+class _Output(io.FileIO):
+    """Standard output that remembers why it could not be written; argparse and others pass over that."""
+
+    lost: OSError | None = None
+
+    def write(self, data: Any) -> int | None:  # type: ignore[override]
+        """Write, and remember the error."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            self.lost = self.lost or error
+            raise
+
+
+@contextmanager
+def checked_output() -> Iterator[Callable[[], OSError | None]]:
+    """Write to standard output for the block; gives a function that says why something of it was lost, or None.
+
+    Once something was lost, nothing more is written.
+    """
+    earlier = sys.stdout
+    if not isinstance(earlier, io.TextIOWrapper) or not _is_descriptor(earlier, 1):
+        yield lambda: None
+        return
+    earlier.flush()
+    raw = _Output(1, "w", closefd=False)
+    sys.stdout = io.TextIOWrapper(
+        io.BufferedWriter(raw),
+        encoding=earlier.encoding,
+        errors="backslashreplace",  # a file name need not be text
+        line_buffering=earlier.line_buffering,
+        write_through=earlier.write_through,
+    )
+    stream = sys.stdout
+
+    def lost() -> OSError | None:
+        """Write out what is waiting; why something was lost."""
+        with suppress(OSError):
+            stream.flush()
+        if raw.lost:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, 1)  # what is waiting still, also when Python ends
+            os.close(nowhere)
+        return raw.lost
+
+    try:
+        yield lost
+    finally:
+        lost()
+        sys.stdout = earlier
 
 
 def _is_descriptor(stream: Any, number: int) -> bool:
@@ -68,8 +133,13 @@ def report_error(message: str) -> None:
 
 def report(kind: str, message: str) -> None:
     """Print one paragraph to standard error, wrapped on a terminal; `kind` is "error", "warning" or "note"."""
-    text = f"{kind}: {message}"
-    print(textwrap.fill(text, 80, break_long_words=False) if sys.stderr.isatty() else text, file=sys.stderr)
+    text = writable_text(f"{kind}: {message}".translate(_ESCAPED))
+    with suppress(OSError):  # nobody can be told
+        print(textwrap.fill(text, 80, break_long_words=False) if sys.stderr.isatty() else text, file=sys.stderr)
+
+
+_ESCAPED = {code: f"\\x{code:02x}" for code in (*range(9), *range(11, 32), *range(127, 160))}
+"""Control characters, which in the name of a file could change what a terminal shows."""
 
 
 def stop_cleanly() -> None:
@@ -152,6 +222,7 @@ def _plain_lines(title: str) -> Progress:
         last = now
         seconds = (now - started) / (done - first) * (total - done) if done > first else 0.0
         left = f", about {seconds:.0f} s left" if seconds else ""
-        print(f"{title}: {done}/{total}{left}{f' ({what})' if what else ''}", file=stream, flush=True)
+        with suppress(OSError):  # the end of the command says that nothing can be printed
+            print(f"{title}: {done}/{total}{left}{f' ({what})' if what else ''}", file=stream, flush=True)
 
     return progress

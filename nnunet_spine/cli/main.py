@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
-import io
 import logging
 import os
 import sys
 import traceback
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nnunet_spine import __version__
-from nnunet_spine.cli.console import StandardErrorHandler, only_our_words, report_error
+from nnunet_spine.cli.console import (
+    StandardErrorHandler,
+    checked_output,
+    only_our_words,
+    open_missing_streams,
+    report_error,
+)
 from nnunet_spine.errors import NnunetSpineError
+from nnunet_spine.files import system_reason
 
 COMMANDS = (
     "phantoms",
@@ -68,39 +75,60 @@ DEBUG_VARIABLE = "NNUNET_SPINE_DEBUG"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a sub-command and return its exit code: 0 done, 1 the work failed, 2 bad usage or bad input."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a file name need not be text
+    open_missing_streams()
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s", handlers=[StandardErrorHandler()])
-    arguments = build_parser().parse_args(argv)
-    with only_our_words(arguments.command in READS_FILES), warnings.catch_warnings():
-        if not sys.warnoptions:
-            warnings.simplefilter("ignore")  # they quote values of headers
-        return _run(arguments)
+    with checked_output() as lost:
+        try:
+            arguments = build_parser().parse_args(argv)
+        except SystemExit:  # the usage was bad, or help was printed
+            if error := lost():
+                return _without_output(error)
+            raise
+        with only_our_words(arguments.command in READS_FILES), warnings.catch_warnings():
+            if not sys.warnoptions:
+                warnings.simplefilter("ignore")  # they quote values of headers
+            code = _run(arguments, lost)
+            error = lost()
+            return _without_output(error) if error and not code else code
 
 
-def _run(arguments: argparse.Namespace) -> int:
+def _run(arguments: argparse.Namespace, lost: Callable[[], OSError | None]) -> int:
     try:
-        code = int(arguments.run(arguments))
-        sys.stdout.flush()
-        return code
+        return int(arguments.run(arguments))
     except NnunetSpineError as error:
         report_error(str(error))
         return error.exit_code
     except KeyboardInterrupt:
         report_error("Interrupted. Run the same command again: it goes on from what is complete.")
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader is gone, as with `| head`: what Python still flushes on its way out goes nowhere.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except MemoryError:
-        report_error("There is not enough memory for this. Use a machine with more, or give fewer or smaller images.")
-        return 1
     except Exception as error:  # noqa: BLE001 - a person is told what to do instead of shown a traceback
+        if _lacks_memory(error):
+            report_error("There is not enough memory for this. Use a machine with more, or give smaller images.")
+            return 1
+        if isinstance(error, OSError) and lost():
+            return 0  # the caller says that output was lost
         if os.environ.get(DEBUG_VARIABLE):
             traceback.print_exc()
         report_error(_unexpected(error))
         return 1
+
+
+def _lacks_memory(error: Exception) -> bool:
+    """Whether memory ran out, also in loading a library or in starting a thread."""
+    words = str(error)
+    return (
+        isinstance(error, MemoryError)
+        or (isinstance(error, OSError) and error.errno == errno.ENOMEM)
+        or (isinstance(error, ImportError) and ("cannot allocate memory" in words or "failed to map segment" in words))
+        or (isinstance(error, RuntimeError) and ("can't start new thread" in words or "bad_alloc" in words))
+    )
+
+
+def _without_output(lost: OSError) -> int:
+    """Say that standard output could not be written; nothing if its reader is gone, as with `| head`."""
+    if not isinstance(lost, BrokenPipeError):
+        report_error(f"Standard output cannot be written: {system_reason(lost)}. What was to be printed is incomplete.")
+    return 1
 
 
 def _unexpected(error: Exception) -> str:

@@ -36,6 +36,12 @@ def path_of(text: str) -> Path:
     except OSError as error:
         if error.errno in (errno.ENAMETOOLONG, errno.ELOOP):
             raise argparse.ArgumentTypeError(f"this is no path: {error.strerror}") from error
+        if error.errno == errno.EACCES:
+            raise argparse.ArgumentTypeError(
+                "a folder in this path cannot be entered: check its permissions"
+            ) from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError("found a character in a path that no file name can have") from error
     return Path(text)
 
 

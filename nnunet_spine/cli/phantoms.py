@@ -32,6 +32,7 @@ def add_subparser(subparsers: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the cohort and print what it holds."""
+    from nnunet_spine.phantoms.backgrounds import first_few
     from nnunet_spine.phantoms.cohort import write_cohort
 
     with progress_bar("phantoms", visible=not arguments.json) as progress:
@@ -42,7 +43,7 @@ def run(arguments: argparse.Namespace) -> int:
             background=arguments.background,
             progress=progress,
         )
-    for reason in summary.unused_backgrounds:
+    for reason in first_few(summary.unused_backgrounds):
         report("warning", reason)
     if arguments.json:
         print_json({**asdict(summary), "folder": str(summary.folder)})

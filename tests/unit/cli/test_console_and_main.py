@@ -209,3 +209,91 @@ def test_a_defect_is_told_in_a_sentence(monkeypatch, capsys, debug: str) -> None
     assert "error: This is a defect of nnunet-spine (info.py, line" in error
     assert ("Traceback" in error) is bool(debug)
     assert ("Doe" in error) is bool(debug)
+
+
+def process(shell: str) -> subprocess.CompletedProcess[str]:
+    """A line of the shell, in which `spine` is the command."""
+    line = shell.replace("spine", f"'{sys.executable}' -m nnunet_spine")
+    return subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device here that is always full")
+@pytest.mark.parametrize("words", ["info", "info --json", "--help", "info --help", "env"])
+@pytest.mark.parametrize("unbuffered", ["", "PYTHONUNBUFFERED=1 "])
+def test_a_full_disk_behind_standard_output_is_said(words: str, unbuffered: str) -> None:
+    done = process(f"{unbuffered}spine {words} > /dev/full")
+    assert done.returncode == 1
+    assert done.stderr.splitlines() == [
+        "error: Standard output cannot be written: No space left on device. What was to be printed is incomplete."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "code"),
+    [
+        ("spine info >&-", 0),
+        ("spine info >&- 2>&-", 0),
+        ("spine info <&-", 0),
+        ("spine info 2>/dev/full", 0),
+        ("spine nothing 2>&-", 2),
+        ("spine nothing 2>/dev/full", 2),
+        ("spine evaluate >&-", 2),
+        ("spine compare a b --output /proc/x 2>&- >&-", 2),
+    ],
+)
+def test_streams_that_are_closed_are_no_error(line: str, code: int) -> None:
+    done = process(line)
+    assert done.returncode == code
+    assert "Traceback" not in done.stdout + done.stderr
+    assert "defect" not in done.stderr
+
+
+def test_a_reader_that_is_gone_is_no_error_that_is_told() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as nobody:
+        command = [sys.executable, "-m", "nnunet_spine", "info"]
+        done = subprocess.run(command, stdout=nobody, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "")
+
+
+def test_no_file_takes_the_number_of_a_closed_stream(tmp_path: Path) -> None:
+    # What a library writes to descriptor 2 must not land in the first file that is opened.
+    program = "import os; from nnunet_spine.cli.main import main; main(['env']); print(os.readlink('/proc/self/fd/2'))"
+    command = ["bash", "-c", '"$0" -c "$1" 2>&-', sys.executable, program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout.splitlines()[-1] == os.devnull
+
+
+def test_control_characters_of_a_name_do_not_reach_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    console.report("error", "There is no file \x1b[31mred\x07\x9b\udcff.nii. Check the path.")
+    assert capsys.readouterr().err == "error: There is no file \\x1b[31mred\\x07\\x9b\\udcff.nii. Check the path.\n"
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [
+        MemoryError(),
+        OSError(12, "Cannot allocate memory"),
+        ImportError("libx.so: failed to map segment from shared object"),
+        RuntimeError("can't start new thread"),
+        RuntimeError("Exception thrown in SimpleITK: std::bad_alloc"),
+    ],
+)
+def test_too_little_memory_is_the_reason_told(
+    failure: Exception, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(_arguments: object) -> int:
+        raise failure
+
+    monkeypatch.setattr("nnunet_spine.cli.env.run", fail)
+    assert main.main(["env"]) == 1
+    assert capsys.readouterr().err.startswith("error: There is not enough memory for this.")
+
+
+@pytest.mark.parametrize("text", ["", "  ", "a\0b", "x" * 5000, "a\ud800"])
+def test_what_can_be_no_path_is_bad_usage(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main.main(["info", "--root", text])
+    assert end.value.code == 2
+    assert "error: argument --root: " in capsys.readouterr().err
