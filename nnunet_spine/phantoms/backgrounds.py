@@ -13,7 +13,8 @@ from scipy import ndimage
 
 from nnunet_spine.cases import Region
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound
-from nnunet_spine.files import sha256
+from nnunet_spine.files import folder_content, is_folder, is_regular_file, sha256
+from nnunet_spine.grids import difference
 from nnunet_spine.images import Volume, read_volume, reorient
 from nnunet_spine.phantoms.fields import FloatArray, float32
 
@@ -34,6 +35,9 @@ _BODY_SIGMA_MM = 8.0
 _DARK = 0.08
 _LEAST_CONTRAST = 0.02
 """Mean relative contrast that a course needs to pass for a canal."""
+
+MOST_NAMED = 5
+"""Volumes that are named if many cannot be used."""
 
 _TYPICAL_SAC_MM = (8.5, 6.5)
 _TYPICAL_CORD_MM = (4.8, 3.3)
@@ -129,11 +133,10 @@ def find_backgrounds(folder: Path) -> BackgroundSet:
     BadInput
         Where none of its volumes can be used, with each one's reason.
     """
-    if not folder.is_dir():
+    if not is_folder(folder):
         raise NotFound(f"There is no folder {folder} with background volumes. Check --background.")
-    paths = sorted(
-        path for path in folder.glob(f"*{_VOLUME_SUFFIX}") if path.is_file() and not path.name.endswith(CORD_SUFFIX)
-    )
+    volumes = [path for path in folder_content(folder) if path.name.endswith(_VOLUME_SUFFIX)]
+    paths = [path for path in volumes if is_regular_file(path) and not path.name.endswith(CORD_SUFFIX)]
     if not paths:
         raise NotFound(f"{folder} holds no volume NAME{_VOLUME_SUFFIX}. Put NIfTI volumes of the spine there.")
     usable, unused = [], []
@@ -144,8 +147,14 @@ def find_backgrounds(folder: Path) -> BackgroundSet:
         except (BadInput, GeometryMismatch) as error:
             unused.append(str(error))
     if not usable:
-        raise BadInput(f"No volume in {folder} can be used. " + " ".join(unused))
+        raise BadInput(f"No volume in {folder} can be used. " + " ".join(first_few(unused)))
     return BackgroundSet(tuple(usable), tuple(unused))
+
+
+def first_few(reasons: Sequence[str]) -> list[str]:
+    """The first reasons, and how many more there are."""
+    more = len(reasons) - MOST_NAMED
+    return [*reasons[:MOST_NAMED], *([f"{more} more volumes cannot be used."] if more > 0 else [])]
 
 
 def background_hashes(paths: Sequence[Path]) -> dict[str, str]:
@@ -153,7 +162,7 @@ def background_hashes(paths: Sequence[Path]) -> dict[str, str]:
     hashes = {}
     for number, path in enumerate(paths):
         hashes[f"background_{number}"] = sha256(path)
-        if cord_path(path).is_file():
+        if is_regular_file(cord_path(path)):
             hashes[f"background_{number}_cord"] = sha256(cord_path(path))
     return hashes
 
@@ -203,12 +212,13 @@ def _along_axes(volume: Volume) -> tuple[FloatArray, tuple[float, float, float]]
 
 
 def _masked_centreline(path: Path, volume: Volume) -> Centreline | None:
-    if not cord_path(path).is_file():
+    if not is_regular_file(cord_path(path)):
         return None
     mask = read_volume(cord_path(path))
     if not mask.geometry.same_grid(volume.geometry):
         raise GeometryMismatch(
-            f"The cord mask {cord_path(path).name} lies on another grid than {path.name}. Resample it."
+            f"The cord mask {cord_path(path).name} lies on another grid than {path.name}: "
+            f"{difference(mask.geometry, volume.geometry)}. Resample it."
         )
     array, spacing = _along_axes(mask)
     return centreline_of_mask(array > 0, spacing)

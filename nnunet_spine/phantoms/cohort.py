@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 
 from nnunet_spine.cases import CASES_FILE, Split
 from nnunet_spine.errors import BadInput, NotWritable, WorkFailed
-from nnunet_spine.files import read_json, staged_folder, write_csv
+from nnunet_spine.files import is_regular_file, read_json, staged_folder, write_csv
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, write_manifest
 from nnunet_spine.phantoms.backgrounds import BackgroundSet, background_hashes, find_backgrounds, read_background
 from nnunet_spine.phantoms.dicom_mr import series_datasets
@@ -37,6 +37,7 @@ GENERATOR = 1
 
 _MOST_CASES = 5000
 _FEWEST_FOR_POOL = 6
+_UNSPEAKABLE = 10**18
 _FACTS = ("cases", "patients", "files", "megabytes", "smallest_ml", "largest_ml")
 """Fields of a summary that the manifest keeps."""
 
@@ -118,9 +119,10 @@ def write_cohort(
         Where a worker process stops.
     """
     if not 1 <= cases <= _MOST_CASES:
-        raise BadInput(f"A cohort of {cases} cases was asked for. Choose between 1 and {_MOST_CASES}.")
-    if seed < 0:
-        raise BadInput(f"The seed is {seed}. Choose 0 or a positive integer.")
+        found = f"{cases}" if abs(cases) < _UNSPEAKABLE else "that many"
+        raise BadInput(f"A cohort of {found} cases was asked for. Choose between 1 and {_MOST_CASES}.")
+    if not 0 <= seed < _UNSPEAKABLE:
+        raise BadInput(f"The seed must be a whole number from 0 to {_UNSPEAKABLE - 1}. Choose another one.")
     backgrounds = find_backgrounds(background) if background is not None else BackgroundSet((), ())
     parameters = {"generator": GENERATOR, "cases": cases, "seed": seed}
     inputs = background_hashes(backgrounds.paths)
@@ -162,7 +164,7 @@ def _staged(
 def _earlier_cohort(output: Path, parameters: dict[str, Any], inputs: dict[str, str]) -> CohortSummary | None:
     """Summary of the same cohort where `output` holds it, complete; None where there is nothing of a cohort."""
     path = output / MANIFEST_FILE
-    if not path.is_file():
+    if not is_regular_file(path):
         return None
     manifest = read_json(path)
     expected = {"step": STEP, "parameters": parameters, "inputs": inputs}
@@ -172,13 +174,18 @@ def _earlier_cohort(output: Path, parameters: dict[str, Any], inputs: dict[str, 
             "number of cases, seed and background. Remove the folder, or choose another place."
         )
     facts = manifest.get("summary")
-    found = sum(1 for file in output.rglob("IM*") if file.is_file())
-    if not isinstance(facts, dict) or set(facts) != set(_FACTS) or found != facts["files"]:
+    found = sum(1 for file in output.rglob("IM*") if is_regular_file(file))
+    if not isinstance(facts, dict) or not _are_facts(facts) or found != facts["files"]:
         raise NotWritable(
             f"{output} holds {found} DICOM files, which is not what its {MANIFEST_FILE} names: some were removed or "
             "added. Remove the folder and run again."
         )
     return CohortSummary(folder=output, already_there=True, **facts)
+
+
+def _are_facts(facts: dict[str, Any]) -> bool:
+    """Whether this is what `_facts` gave."""
+    return set(facts) == set(_FACTS) and all(type(value) in (int, float) for value in facts.values())
 
 
 def _facts(summary: CohortSummary) -> dict[str, Any]:
