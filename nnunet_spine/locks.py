@@ -11,7 +11,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ _TRIES = 5
 def sole_writer(folder: Path) -> Iterator[None]:
     """Keep other processes from making or replacing `folder`, by a lock beside it.
 
-    If the block raises, folders that had to be made for the lock are removed if they are empty.
+    Folders that had to be made for the lock are removed at the end if they are empty.
 
     Raises
     ------
@@ -39,45 +39,34 @@ def sole_writer(folder: Path) -> Iterator[None]:
         If another process is at work on `folder`, or its parent cannot be written.
     """
     folder = real_folder(folder)
-    with _without_new_folders(folder.parent), hold(make_folder(folder.parent) / f".{folder.name}.lock", what=folder):
+    with empty_folders_removed(folder.parent), hold(make_folder(folder.parent) / f".{folder.name}.lock", what=folder):
         yield
 
 
 @contextmanager
-def _without_new_folders(folder: Path) -> Iterator[None]:
-    """Remove a folder and its parents if the block raises, as far as they were missing before it and are empty."""
-    missing = missing_folders(folder)
+def empty_folders_removed(folder: Path) -> Iterator[None]:
+    """Remove a folder and its parents at the end, as far as they were missing before the block and are empty after."""
+    missing = [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
     try:
         yield
-    except BaseException:
-        remove_empty(missing)
-        raise
-
-
-def missing_folders(folder: Path) -> list[Path]:
-    """A folder and its parents as far as they are missing, the deepest first."""
-    return [parent for parent in (folder, *folder.parents) if not os.path.lexists(parent)]
-
-
-def remove_empty(folders: Sequence[Path]) -> None:
-    """Remove those of some folders that are empty."""
-    for folder in folders:
-        with suppress(OSError):  # not empty, or gone
-            folder.rmdir()
+    finally:
+        for parent in missing:
+            with suppress(OSError):  # not empty, or gone
+                parent.rmdir()
 
 
 @contextmanager
 def sole_writer_in(folder: Path) -> Iterator[None]:
     """Keep other processes from writing into `folder`, by a lock in it; the folder is made if it is missing.
 
-    If the block raises, folders that had to be made are removed if they are empty.
+    Folders that had to be made are removed at the end if they are empty.
 
     Raises
     ------
     NotWritable
         If another process is at work in `folder`, or it cannot be written.
     """
-    with _without_new_folders(folder), hold(make_folder(folder) / LOCK_NAME, what=folder):
+    with empty_folders_removed(folder), hold(make_folder(folder) / LOCK_NAME, what=folder):
         yield
 
 

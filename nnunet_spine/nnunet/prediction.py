@@ -16,7 +16,7 @@ from nnunet_spine.cases import SPLITS_FILE, read_splits
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable, WorkFailed
 from nnunet_spine.files import make_folder, read_object, replacing, sha256
 from nnunet_spine.images import SUFFIXES
-from nnunet_spine.locks import sole_writer_in
+from nnunet_spine.locks import LOCK_NAME, sole_writer_in
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, write_manifest
 from nnunet_spine.nnunet.checkpoint_reading import TRUST_WARNING, check_archive
 from nnunet_spine.nnunet.environment import (
@@ -156,7 +156,7 @@ def predict_folder(
     about = _about(folder, model.configuration, workspace, trusted=trusted)
     workspace.apply()
     endings = (PROBABILITIES_ENDING, about.ending) if save_probabilities else (about.ending,)
-    with _leaving_nothing(output), sole_writer_in(output):
+    with sole_writer_in(output), _no_manifest_alone(output):
         prepare_processes(*WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
         checkpoints = {fold_name(fold): _sound(folder / fold_name(fold) / CHECKPOINT) for fold in used}
         kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
@@ -177,19 +177,19 @@ def predict_folder(
 
 
 @contextmanager
-def _leaving_nothing(output: Path) -> Iterator[None]:
-    """Remove what a prediction that came to no result has made: its manifest, and folders that were not there."""
-    new = [folder for folder in (output, *output.parents) if not folder.exists()]
-    had_content = output.is_dir() and any(output.iterdir())
+def _no_manifest_alone(output: Path) -> Iterator[None]:
+    """Remove the manifest of a prediction that came to no result."""
+    before = _content(output)
     try:
         yield
     except BaseException:
-        if not had_content and output.is_dir() and {path.name for path in output.iterdir()} <= {MANIFEST_FILE}:
-            (output / MANIFEST_FILE).unlink(missing_ok=True)
-        for folder in new:
-            if folder.is_dir() and not any(folder.iterdir()):
-                folder.rmdir()
+        if not before and _content(output) == {MANIFEST_FILE}:
+            (output / MANIFEST_FILE).unlink()
         raise
+
+
+def _content(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()} - {LOCK_NAME}
 
 
 @dataclass(frozen=True)

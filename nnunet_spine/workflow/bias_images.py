@@ -13,7 +13,7 @@ from pathlib import Path
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotWritable
 from nnunet_spine.files import check_output, obstacle, system_reason
 from nnunet_spine.images import SUFFIXES, Volume, is_volume_file, volume_stem
-from nnunet_spine.locks import missing_folders, remove_empty, sole_writer, sole_writer_in
+from nnunet_spine.locks import sole_writer, sole_writer_in
 from nnunet_spine.preprocessing.advice import Findings, findings
 from nnunet_spine.preprocessing.bias import BiasCorrection, correct_bias
 from nnunet_spine.preprocessing.intensity import adjust_gamma, check_gamma
@@ -100,7 +100,6 @@ def correct_images(
     """
     check_gamma(settings.gamma)
     _check_names(sources, settings, output, page)
-    missing = missing_folders(output) if output else []
     with ExitStack() as held:
         if output:
             held.enter_context(sole_writer_in(output))
@@ -115,7 +114,6 @@ def correct_images(
             progress(number, len(sources), source.name)
         if page:
             write_bias_page(page, BiasPage(settings.method, settings.gamma, tuple(cases)))
-    remove_empty(missing)  # where no image could be corrected
     return results
 
 

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnunet_spine.errors import BadInput, NotWritable
-from nnunet_spine.files import is_regular_file, make_folder, read_text, write_text
+from nnunet_spine.files import is_regular_file, read_text, write_text
+from nnunet_spine.locks import empty_folders_removed
 from nnunet_spine.phantoms.cohort import write_cohort
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL
@@ -97,15 +98,15 @@ def prepare_demo(settings: DemoSettings, progress: Progress = silent) -> Path:
     """
     path = settings.output / STUDY_FILE
     _require_own(settings.output, path)
-    make_folder(settings.output)
-    write_cohort(
-        settings.output / EXPORT,
-        cases=settings.cases,
-        seed=settings.seed,
-        background=settings.background,
-        progress=progress,
-    )
-    write_text(path, study_text(settings))
+    with empty_folders_removed(settings.output):  # if the cohort cannot be made
+        write_cohort(
+            settings.output / EXPORT,
+            cases=settings.cases,
+            seed=settings.seed,
+            background=settings.background,
+            progress=progress,
+        )
+        write_text(path, study_text(settings))
     return path
 
 

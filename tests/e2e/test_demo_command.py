@@ -146,3 +146,17 @@ def test_no_patient_data_outside_the_export_and_the_mapping(completed, folder: P
             text += path.read_text(encoding="utf-8")
     assert identities
     assert [identity for identity in identities if identity in text] == []
+
+
+def test_a_cohort_that_cannot_be_made_leaves_no_folder(tmp_path: Path) -> None:
+    output = tmp_path / "new" / "demo"
+    done = subprocess.run(
+        [*COMMAND, "--output", str(output), "--background", str(tmp_path / "nowhere")],
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "nowhere" in done.stderr
+    assert list(tmp_path.iterdir()) == []
