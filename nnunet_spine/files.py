@@ -25,13 +25,13 @@ from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritabl
 PRIVATE_MODE = 0o600
 
 MOST_TEXT_BYTES = 2**29
-"""A file of text beyond this size is none of ours; reading it could take all memory."""
+"""A text file beyond this size is not ours; reading it could take all memory."""
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What separates values of a CSV file that a person saved."""
 
 _SEPARATOR_HINT = re.compile(r'"?sep=([^\w\s"]|\t)"?\r?\n', re.IGNORECASE)
-"""A first line that tells spreadsheets the separator."""
+"""A first line that names the separator to spreadsheets."""
 
 _FORMULA = re.compile("'*[=+\\-@\t\r\uff1d\uff0b\uff0d\uff20]")
 """Beginnings of a cell that a spreadsheet takes for a formula (the last four: full-width), also behind apostrophes.

@@ -59,7 +59,7 @@ class VolumeHeader:
     squared
         How far the axes were from that.
     is_sheared
-        Whether ITK refuses the axes unless it is told to accept them.
+        Whether ITK refuses the axes unless it is asked to accept them.
     """
 
     reader: Any
@@ -152,7 +152,7 @@ _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 
 
 def _read_information(reader: Any) -> bool:
-    """Read the header; returns whether ITK has to be told to accept its axes."""
+    """Read the header; returns whether ITK has to be asked to accept its axes."""
     try:
         with hushed():
             reader.ReadImageInformation()

@@ -134,7 +134,7 @@ def report_error(message: str) -> None:
 def report(kind: str, message: str) -> None:
     """Print one paragraph to standard error, wrapped on a terminal; `kind` is "error", "warning" or "note"."""
     text = writable_text(f"{kind}: {message}".translate(_ESCAPED))
-    with suppress(OSError):  # nobody can be told
+    with suppress(OSError):  # nobody is there to read it
         print(textwrap.fill(text, 80, break_long_words=False) if sys.stderr.isatty() else text, file=sys.stderr)
 
 

@@ -101,7 +101,7 @@ def _run(arguments: argparse.Namespace, lost: Callable[[], OSError | None]) -> i
     except KeyboardInterrupt:
         report_error("Interrupted. Run the same command again: it goes on from what is complete.")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 - a person is told what to do instead of shown a traceback
+    except Exception as error:  # noqa: BLE001 - a sentence on what to do instead of a traceback
         if _lacks_memory(error):
             report_error("There is not enough memory for this. Use a machine with more, or give smaller images.")
             return 1

@@ -17,8 +17,8 @@ from nnunet_spine.dataset_conversion.tumor_words import Meaning, meaning_of, nam
 LABEL_SUFFIXES = ("dseg", "mask", "seg", "roi", "label")
 _PROBABILITIES = re.compile(r"prob|soft", re.IGNORECASE)
 WANTED = (
-    "one label of the tumor in derivatives, told by its name (*_label-tumor_mask.nii.gz), the Type of its sidecar, its "
-    "folder, or a label table (*_dseg.tsv)"
+    "one label of the tumor in derivatives, known by its name (*_label-tumor_mask.nii.gz), the Type of its sidecar, "
+    "its folder, or a label table (*_dseg.tsv)"
 )
 
 
@@ -80,10 +80,10 @@ def _label(folder: Path, name: BidsName, sidecars: Sidecars) -> Label:
     sidecar, structures = sidecars.of(name), sidecars.named_values(name)
     meaning, says = _content(folder, name, sidecar)
     if structures and meaning is not Meaning.OTHER:
-        told = {one.meaning for one in structures}
-        if Meaning.TUMOR in told:
+        meanings = {one.meaning for one in structures}
+        if Meaning.TUMOR in meanings:
             meaning, says = Meaning.TUMOR, "its label table"
-        elif meaning is Meaning.TUMOR and (len(structures) > 1 or Meaning.NOTHING not in told):
+        elif meaning is Meaning.TUMOR and (len(structures) > 1 or Meaning.NOTHING not in meanings):
             meaning = Meaning.BOTH
     return Label(name, meaning, says, structures, tuple(_sources(name, sidecar)), _is_probability(name))
 
@@ -105,8 +105,8 @@ def _content(folder: Path, name: BidsName, sidecar: Mapping[str, Any]) -> tuple[
 def _sources(name: BidsName, sidecar: Mapping[str, Any]) -> Iterator[BidsName]:
     """Images of the same subject that a sidecar names as sources."""
     for key in ("RawSources", "Sources", "SpatialReference"):
-        told = sidecar.get(key)
-        for text in told if isinstance(told, list) else [told]:
+        texts = sidecar.get(key)
+        for text in texts if isinstance(texts, list) else [texts]:
             source = BidsName.of(Path(text.rpartition("/")[2])) if isinstance(text, str) else None
             if source is not None and source.subject == name.subject and IMAGE_SUFFIX.fullmatch(source.suffix):
                 yield source

@@ -53,7 +53,7 @@ class BidsName:
 
     @classmethod
     def of(cls, path: Path) -> BidsName | None:
-        """The name of a file; None if it is none of BIDS'."""
+        """The name of a file; None if it is not a name of BIDS."""
         ending = next((e for e in ENDINGS if path.name.lower().endswith(e)), None)
         if ending is None:
             return None
@@ -71,10 +71,10 @@ class BidsName:
     @property
     def words(self) -> dict[str, str]:
         """What the name says of its content, by the place where it says so: label, desc, seg or name."""
-        told = {key: self.entities[key] for key in ("label", "desc", "seg") if self.entities.get(key)}
+        words = {key: self.entities[key] for key in ("label", "desc", "seg") if self.entities.get(key)}
         own = [f"{k} {v}" for k, v in self.entities.items() if k not in (*_SOURCE_KEYS, *_DERIVED_KEYS)]
         own += [part for part in (*self.bare, self.suffix) if not IMAGE_SUFFIX.fullmatch(part)]
-        return {**told, **({"name": " ".join(own)} if any(own) else {})}
+        return {**words, **({"name": " ".join(own)} if any(own) else {})}
 
     def is_of(self, image: BidsName) -> bool:
         """Whether this label belongs to an image: it names no other value of an entity of the image's.

@@ -78,7 +78,7 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def _rows(path: Path) -> dict[int, tuple[str, ...]]:
-    """Names by value of a label table; empty if it is none, or damaged."""
+    """Names by value of a label table; empty if the file is no such table, or is damaged."""
     try:
         lines = [line for line in read_text(path).splitlines() if line.strip()]
     except NnunetSpineError:
@@ -95,7 +95,7 @@ def _rows(path: Path) -> dict[int, tuple[str, ...]]:
 
 
 def _value(text: Any) -> int | None:
-    """A label as a whole number; None if it is none."""
+    """A label as a whole number; None if it is not one."""
     try:
         number = float(text)
     except (TypeError, ValueError, OverflowError):

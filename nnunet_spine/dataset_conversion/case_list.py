@@ -225,7 +225,7 @@ def _part_of(series: Sequence[Series], told: str, what: str) -> Series:
     chosen = [s for s in series if told == str(s.part)]
     if len(chosen) != 1:
         raise BadInput(
-            f"{what} is a series of {len(series)} volumes, told apart by {series[0].told_apart_by or 'nothing'}. "
+            f"{what} is a series of {len(series)} volumes, separated by {series[0].separated_by or 'nothing'}. "
             f"Give the number of the one to use, 1 to {len(series)}, in a column part."
         )
     return chosen[0]

@@ -132,8 +132,8 @@ def _file_notes(export: Export, others: int) -> list[Problem]:
         notes.append(
             note(
                 "source",
-                f"{export.shared} Series Instance UIDs belong to several patients or studies; their files were told "
-                "apart by these",
+                f"{export.shared} Series Instance UIDs belong to several patients or studies; their files were "
+                "separated by these",
                 remedy=CORRECT,
             )
         )

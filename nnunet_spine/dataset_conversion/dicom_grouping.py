@@ -38,7 +38,7 @@ _WITHOUT_UID = (
     *("StudyInstanceUID", "PatientID", "SeriesNumber", "SeriesDescription", "ProtocolName", "SeriesDate", "SeriesTime"),
     *("Modality", "FrameOfReferenceUID"),
 )
-"""What tells series apart whose Series Instance UID is blank."""
+"""What separates series whose Series Instance UID is blank."""
 
 
 @dataclass(frozen=True)
@@ -116,8 +116,8 @@ def group_files(
             progress(done, len(ordered), "")
     except BrokenProcessPool as failure:
         raise WorkFailed(
-            "A process that read DICOM headers was killed, probably for want of memory. Nothing was written. Convert "
-            "again with fewer CPUs or more memory."
+            "A process that read DICOM headers was killed, probably because memory ran out. Nothing was written. "
+            "Convert again with fewer CPUs or more memory."
         ) from failure
     return gathered.export(below or SourceFiles())
 
@@ -135,7 +135,7 @@ class FileRead:
     is_directory
         Whether it is a DICOMDIR.
     series
-        Series Instance UID and kind of object; if the UID is blank, what else tells series apart.
+        Series Instance UID and kind of object; if the UID is blank, what else separates series.
     instance
         What a copy of it shares: instance, kind of object, place, size in voxels.
     is_lossy

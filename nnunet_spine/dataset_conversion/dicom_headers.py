@@ -86,10 +86,10 @@ class Series:
         Image planes, of which a file may hold several.
     part
         Number of the part, from 1; 0 where the series is whole.
-    told_apart_by
+    separated_by
         What differs between the parts, in words of ours.
     key
-        What tells the series from all others of an export; the UID may be blank, or be that of two patients.
+        What sets the series apart from all others of an export; the UID may be blank, or be that of two patients.
     places, places_of_whole
         Places along the normal that the slices take, and that those of the whole stack take; 0 if that is not known.
     flaw
@@ -101,7 +101,7 @@ class Series:
     header: Any = field(repr=False)
     slices: tuple[Slice, ...] = field(default=(), repr=False)
     part: int = 0
-    told_apart_by: str = ""
+    separated_by: str = ""
     key: Hashable = field(default=(), repr=False)
     places: int = 0
     places_of_whole: int = 0

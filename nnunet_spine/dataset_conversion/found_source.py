@@ -27,7 +27,7 @@ class FoundSource:
         """Read all files of a discovery; `BadInput` where one cannot be read."""
         try:
             digests = tuple(
-                (_digest(case.image, case.frames), _digest((case.reference,), told=case.claim.key()))
+                (_digest(case.image, case.frames), _digest((case.reference,), claim=case.claim.key()))
                 for case in discovery.cases
             )
         except OSError as failure:
@@ -48,8 +48,8 @@ class FoundSource:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
-def _digest(files: Sequence[Path], frames: Sequence[Sequence[int]] = (), *, told: str = "") -> str:
-    """SHA-256 of files, whatever their names and order, of the frames of each that are meant, and of what is told."""
+def _digest(files: Sequence[Path], frames: Sequence[Sequence[int]] = (), *, claim: str = "") -> str:
+    """SHA-256 of files, whatever their names and order, of the frames of each that are meant, and of the claim."""
     chosen = [f" {','.join(map(str, of_file))}" for of_file in frames] or [""] * len(files)
     parts = sorted(sha256(path) + of_file for path, of_file in zip(files, chosen, strict=True))
-    return hashlib.sha256("".join([*parts, told]).encode()).hexdigest()
+    return hashlib.sha256("".join([*parts, claim]).encode()).hexdigest()

@@ -50,7 +50,7 @@ def check_mask_place(mask: Volume, image: Geometry) -> None:
 def check_slices(mask: Volume, image: Geometry) -> None:
     """Check that a mask marks nothing on slices that its image does not hold.
 
-    What is cut within the planes of the slices, or by less than a slice, is none of it.
+    What is cut within the planes of the slices, or by less than a slice, does not count.
 
     Parameters
     ----------

@@ -135,7 +135,7 @@ class Structure:
         return Meaning.TUMOR if words in (Meaning.NOTHING, Meaning.TUMOR) else Meaning.BOTH
 
     @property
-    def is_told_by_label(self) -> bool:
+    def is_named_by_label(self) -> bool:
         """Whether the label or description says tumor, not the coded type alone."""
         return meaning_of(self.words) is Meaning.TUMOR
 
@@ -183,12 +183,12 @@ NO_CLAIM = Claim()
 class Parts:
     """How messages name a reference and its parts, such as "a DICOM SEG" of one "segment".
 
-    `told_by` is what says which part is tumor, if it is not the parts' own labels or types.
+    `named_by` is what says which part is tumor, if it is not the parts' own labels or types.
     """
 
     whole: str
     part: str
-    told_by: str = ""
+    named_by: str = ""
 
     @property
     def this(self) -> str:
@@ -290,7 +290,7 @@ def choose(structures: Sequence[Structure], selection: Selection, parts: Parts, 
         return Choice(tuple(chosen), f"{_which(chosen, structures, parts)}, by {_witness(chosen, parts)}")
     if len(structures) == 1 and claim.says and (structures[0].meaning is Meaning.NOTHING or claim.is_by_label):
         return Choice(tuple(structures), f"its only {parts.part}, by {claim.says}")
-    raise _not_told(structures, parts)
+    raise _not_named(structures, parts)
 
 
 def _asked_for(structures: Sequence[Structure], selection: Selection, parts: Parts) -> Choice:
@@ -342,11 +342,11 @@ def _which(chosen: Sequence[Structure], structures: Sequence[Structure], parts: 
 
 def _witness(chosen: Sequence[Structure], parts: Parts) -> str:
     whose = "its" if len(chosen) == 1 else "their"
-    told = dict.fromkeys("label" if one.is_told_by_label else "coded type" for one in chosen)
-    return parts.told_by or " and ".join(f"{whose} {witness}" for witness in told)
+    witnesses = dict.fromkeys("label" if one.is_named_by_label else "coded type" for one in chosen)
+    return parts.named_by or " and ".join(f"{whose} {witness}" for witness in witnesses)
 
 
-def _not_told(structures: Sequence[Structure], parts: Parts) -> Unusable:
+def _not_named(structures: Sequence[Structure], parts: Parts) -> Unusable:
     """Why no part of a reference is known for the tumor."""
     found = parts.counted(len(structures))
     counts = Counter(one.meaning for one in structures)

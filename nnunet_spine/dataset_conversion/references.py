@@ -126,8 +126,8 @@ def _read_mask(path: Path, selection: Selection, claim: Claim) -> Reference:
     if not named:
         _check_labels(selection, claim)
         volume = read_finite_volume(path, "reference")
-        mask, told = binary(volume.array, selection.numbers)
-        return Reference(Volume(mask, volume.geometry), (told,) if told else ())
+        mask, note = binary(volume.array, selection.numbers)
+        return Reference(Volume(mask, volume.geometry), (note,) if note else ())
     choice = choose(named, selection, parts, claim)
     layers = read_finite_layers(path, "reference")
     mask = np.zeros(layers[0].array.shape, np.uint8)
@@ -197,10 +197,10 @@ def binary(labels: npt.NDArray[np.generic], chosen: Sequence[int] = ()) -> tuple
             "one value besides 0, or to know which of them are the tumor",
             "Name them with --segment",
         )
-    told = ""
+    note = ""
     if len(nonzero) and nonzero[0] != 1:
-        told = f"the reference holds the value {_listed(nonzero)}, which was taken as tumor"
-    return (whole != 0).astype(np.uint8), told
+        note = f"the reference holds the value {_listed(nonzero)}, which was taken as tumor"
+    return (whole != 0).astype(np.uint8), note
 
 
 def whole_numbers(labels: npt.NDArray[np.generic], most: int) -> npt.NDArray[np.integer[Any]]:
@@ -244,8 +244,8 @@ def _of_chosen(
             f"one of {', '.join(map(str, chosen))}, as given with --segment",
             "Compare the values with the reference in a viewer",
         )
-    told = f"the reference also holds the values {_listed(others)}, which were not taken as tumor"
-    return mask.astype(np.uint8), told if len(others) else ""
+    note = f"the reference also holds the values {_listed(others)}, which were not taken as tumor"
+    return mask.astype(np.uint8), note if len(others) else ""
 
 
 def _listed(values: npt.NDArray[np.generic]) -> str:
@@ -273,9 +273,9 @@ def on_grid(reference: Reference, grid: Geometry) -> Reference:
         raise Unusable("the reference is empty", "at least one tumor voxel", "Check the segmentation")
     turned = reorient(reference.mask)
     if turned.geometry.same_grid(grid):
-        told = rounding_note(turned.geometry, grid)
+        note = rounding_note(turned.geometry, grid)
         return Reference(
-            Volume(turned.array, grid), (*reference.notes, *([f"image and reference: {told}"] if told else []))
+            Volume(turned.array, grid), (*reference.notes, *([f"image and reference: {note}"] if note else []))
         )
     try:
         placed = place(reference.mask, grid)

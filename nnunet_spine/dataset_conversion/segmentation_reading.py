@@ -1,4 +1,4 @@
-"""A DICOM SEG as a mask on its own grid: `segmentation_frames` tells what its frames are, this module stacks them."""
+"""A DICOM SEG as a mask on its own grid: `segmentation_frames` says what its frames are, this module stacks them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def read_segmentation(
     path
         The file.
     grid
-        The image's. If the frames lie on its slices, its spacing tells how thick they are: the file's own may be
+        The image's. If the frames lie on its slices, their thickness is its spacing: the file's own may be
         missing, and cannot be inferred if empty slices were left out.
     selection, claim
         Which segments, and from which fraction on; what the source says of the file.
@@ -92,8 +92,8 @@ def read_segmentation(
             "Export the segmentation again, or as NIfTI",
         ) from failure
     count = len(structures)
-    told = () if count == 1 else (f"{len(numbers)} of {count} segments of the reference are tumor and were used",)
-    return Volume(mask, stack.geometry), told
+    notes = () if count == 1 else (f"{len(numbers)} of {count} segments of the reference are tumor and were used",)
+    return Volume(mask, stack.geometry), notes
 
 
 class _Stack:
@@ -177,7 +177,7 @@ def _slice_step(
     Raises
     ------
     Unusable
-        If nothing tells it, or the frames do not fit it.
+        If nothing says it, or the frames do not fit it.
     """
     gaps = np.diff(across)
     gaps = gaps[gaps > SAME_PLANE_MM]

@@ -68,7 +68,7 @@ def parts_of(series: Series) -> list[Series]:
         return [series]
     apart = ", ".join(reasons)
     return [
-        _part(series, slices, part=number, places_of_whole=whole, flaw=flaw, told_apart_by=apart)
+        _part(series, slices, part=number, places_of_whole=whole, flaw=flaw, separated_by=apart)
         for number, (slices, whole, flaw) in enumerate(parts, start=1)
     ]
 
@@ -79,7 +79,7 @@ def _part(series: Series, slices: Sequence[Slice], **more: Any) -> Series:
 
 
 _Key = Callable[[Sequence[Slice]], Sequence[Hashable]]
-"""What slices are told apart by: one value for each."""
+"""What slices are separated by: one value for each."""
 
 
 def _split(

@@ -160,7 +160,7 @@ def check_numbers(orientations: Floats, positions: Floats) -> None:
     vectors = np.where(np.isfinite(orientations), orientations, 0.0).clip(-2.0, 2.0).reshape(-1, 2, 3)
     products = vectors @ vectors.transpose(0, 2, 1)
     if np.abs(products - np.eye(2)).max() > RIGHT_ANGLE_TOLERANCE:
-        raise Unusable("an orientation that is none", "two unit vectors at right angles", remedy)
+        raise Unusable("an orientation that no image has", "two unit vectors at right angles", remedy)
 
 
 def fit_grid(places: SlicePlaces) -> SliceGrid:

@@ -30,7 +30,7 @@ def segments_of(path: Path) -> list[Structure]:
     Raises
     ------
     Unusable
-        If the header cannot be read, or tells of segments that cannot be told apart in the voxels.
+        If the header cannot be read, or describes segments that cannot be separated in the voxels.
 
     Source
     ------
@@ -42,8 +42,8 @@ def segments_of(path: Path) -> list[Structure]:
         reader = read_volume_header(path, layers=True).reader
     except (BadInput, NotFound, RuntimeError) as failure:
         raise unusable_volume(failure, path, "reference") from failure
-    told = [key for key in reader.GetMetaDataKeys() if _KEY.fullmatch(key) or key in _REPRESENTATIONS]
-    values = {key: _text(reader.GetMetaData(key)) for key in told}
+    keys = [key for key in reader.GetMetaDataKeys() if _KEY.fullmatch(key) or key in _REPRESENTATIONS]
+    values = {key: _text(reader.GetMetaData(key)) for key in keys}
     if any("fractional" in values.get(key, "").lower() for key in _REPRESENTATIONS):
         raise Unusable(
             "a fractional label map of 3D Slicer",

@@ -109,7 +109,7 @@ def why_absent(path: Path) -> Absent | None:
 def _walk(root: Path, found: SourceFiles) -> None:
     walked: set[tuple[int, int]] = set()
     visible, hidden = [(root, root.stat())], list[tuple[Path, os.stat_result]]()  # no recursion: folders may be deep
-    while visible or hidden:  # hidden ones last: a folder that is there without a dot as well is none of them
+    while visible or hidden:  # hidden ones last: a folder found under a plain name as well does not count as hidden
         concealed = not visible
         here, own = (visible or hidden).pop()
         if (own.st_dev, own.st_ino) in walked:

@@ -132,7 +132,7 @@ class Proposal:
 
 
 def with_tumor(reason: str, tumor: str) -> str:
-    """A reason with what says that the reference is the tumor, in the place of what was said before."""
+    """A reason with what says that the reference is the tumor, instead of what was said before."""
     kept = reason.split(TUMOR_TOLD)[0]
     return f"{kept}{TUMOR_TOLD if kept else TUMOR_TOLD.lstrip('; ')}{tumor}" if tumor else reason
 

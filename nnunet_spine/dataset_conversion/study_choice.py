@@ -212,7 +212,7 @@ def _part_notes(taken: Judgement, view: StudyView) -> list[str]:
     if len(parts) < 2:
         return []
     slices = len(taken.series.slices)
-    told_apart = f"{len(parts)} volumes, told apart by {taken.series.told_apart_by}"
+    told_apart = f"{len(parts)} volumes, separated by {taken.series.separated_by}"
     return [f"series {taken.series.number} holds {told_apart}; part {taken.series.part} of {slices} slices was taken"]
 
 

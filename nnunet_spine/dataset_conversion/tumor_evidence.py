@@ -16,7 +16,7 @@ from nnunet_spine.dataset_conversion.sources import Discovery, Proposal, SourceC
 def with_evidence(discovery: Discovery, selection: Selection) -> Discovery:
     """The discovery with what says that each case's reference is the tumor.
 
-    A case whose reference nothing says that of is proposed as one that cannot be used; its conversion tells why.
+    A case whose reference nothing says that of is proposed as one that cannot be used; its conversion says why.
     """
     cases = {case.where: case for case in discovery.cases}
     proposals = [_proposal(one, cases.get(one.where), selection) for one in discovery.proposals]
@@ -27,10 +27,10 @@ def _proposal(proposal: Proposal, case: SourceCase | None, selection: Selection)
     if case is None:
         return proposal
     try:
-        told = check_tumor(case, selection)
+        evidence = check_tumor(case, selection)
     except Unusable as unusable:
         return replace(proposal, reason=unusable.found, usable=False)
-    return replace(proposal, tumor=told)
+    return replace(proposal, tumor=evidence)
 
 
 def check_tumor(case: SourceCase, selection: Selection) -> str:

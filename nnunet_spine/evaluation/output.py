@@ -140,7 +140,7 @@ def hash_masks(
         f"{role}/{case}": hash_of(path)
         for role, paths in roles.items()
         for case, path in sorted(paths.items())
-        if is_regular_file(path)  # what is none was judged unusable
+        if is_regular_file(path)  # anything else was judged unusable
     }
 
 

@@ -30,7 +30,7 @@ _MEASURED_KEY = "reference_lesions"
 
 @dataclass(frozen=True)
 class ReferenceGrid:
-    """What tells whether two evaluations used one reference.
+    """What shows whether two evaluations used one reference.
 
     Parameters
     ----------

@@ -183,8 +183,8 @@ def _read_fold(folder: Path, trainer: str | None, plans: str | None) -> FoldTrai
     recorded = ours.get("step") == "train"
     if not number.isdecimal() or len(number) > _MOST_DIGITS or not (recorded or theirs):
         return None
-    told = ours.get("parameters") if recorded else None
-    parameters = told if isinstance(told, dict) else {}
+    recorded_parameters = ours.get("parameters") if recorded else None
+    parameters = recorded_parameters if isinstance(recorded_parameters, dict) else {}
     return FoldTraining(
         fold=int(number),
         trainer=_word(parameters.get("trainer", trainer)),

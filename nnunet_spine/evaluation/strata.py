@@ -25,7 +25,7 @@ _LONGEST_LEVEL = 24
 
 @dataclass(frozen=True)
 class Factor:
-    """What cases are told apart by.
+    """What cases are separated by.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """Checkpoints of other people, read as data: nothing in them is run.
 
 A checkpoint is a pickle, and a pickle can run any program while it is read. torch reads one without that
-(`weights_only`) if it is told which types are harmless; nnU-Net's need a few of numpy's beside torch's own.
+(`weights_only`) given the types that are harmless; nnU-Net's need a few of numpy's beside torch's own.
 Imports torch only to load.
 """
 
@@ -144,8 +144,8 @@ def _load(file: Any, *, trusted: bool, **options: Any) -> Any:
         raise DamagedCheckpoint(f"{name} is damaged, or no checkpoint. {_REMEDY}") from error
 
 
-def _untrusted(name: object, told: str) -> str:
-    found = re.search(r"GLOBAL (\S{1,80})", told)
+def _untrusted(name: object, message: str) -> str:
+    found = re.search(r"GLOBAL (\S{1,80})", message)
     asked = f" ({found[1]})" if found else ""
     return (
         f"{name} holds more than numbers and text{asked}. To read it in full can run any program as you, and "

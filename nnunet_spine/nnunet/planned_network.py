@@ -51,7 +51,7 @@ def check_network(
     try:
         with torch.device("meta"), torch.random.fork_rng(devices=[]):
             network = get_network_from_plans(name, dict(arguments), imported, inputs, outputs, allow_init=False)
-    except Exception:  # noqa: BLE001 - not every network can be built without memory; what fails again is told then
+    except Exception:  # noqa: BLE001 - not every network can be built without memory; what fails again is reported then
         return
     count = sum(parameter.numel() for parameter in network.parameters())
     if count > MOST_PARAMETERS:

@@ -101,7 +101,7 @@ def is_plain_name(value: Any) -> bool:
 
 
 def check_name(value: str) -> None:
-    """Refuse a name of plans, a trainer or a configuration that is none; `BadInput`."""
+    """Refuse a name of plans, a trainer or a configuration that cannot be one; `BadInput`."""
     if not is_plain_name(value):
         raise BadInput(f"{_shown(value)} is no name of plans, a trainer or a configuration; expected {_NAME.words}.")
 

@@ -72,7 +72,7 @@ class Model:
         Raises
         ------
         BadInput
-            If a name is none that a folder can have.
+            If a name is not one that a folder can have.
         """
         for name in (self.trainer, self.plans_name, self.configuration):
             check_name(name)
@@ -259,7 +259,8 @@ def _write_manifest(
         departures = recorded_departures(*folds)
     except (KeyError, TypeError, AttributeError) as error:
         raise BadInput(
-            f"A {MANIFEST_FILE} in {folder} is none that this package writes: its departures cannot be read. Remove it."
+            f"The {MANIFEST_FILE} in {folder} was not written by this package: its departures cannot be read. "
+            "Remove it."
         ) from error
     write_manifest(
         output,

@@ -88,7 +88,7 @@ def preprocess_dataset(
     NotWritable
         If another process preprocesses by these plans, or their folder holds what preprocessing did not put there.
     WorkFailed
-        If a worker process is ended from outside, as for want of memory.
+        If a worker process is ended from outside, as when memory runs out.
     """
     name = workspace.dataset_name(dataset)
     folder = workspace.preprocessed / name

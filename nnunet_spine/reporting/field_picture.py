@@ -13,7 +13,7 @@ from PIL import Image
 from nnunet_spine.reporting.panels import fitted
 
 COLOURS = "PuOr_r"
-"""Diverging, and told apart by those with a colour vision deficiency."""
+"""Diverging, and separated by those with a colour vision deficiency."""
 
 COLOUR_LEVELS = 65
 """Odd, so that the middle one is the colour of no field."""

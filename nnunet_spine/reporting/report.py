@@ -124,7 +124,7 @@ def write_report(
     with report_folder(folder) as staging:
         evaluations = {key: model.evaluation for key, model in keyed.items()}
         files = _case_files(keyed, images, references)
-        told = {key: _content_of(model) for key, model in keyed.items()}
+        contents = {key: _content_of(model) for key, model in keyed.items()}
         measures = measures_section(evaluations)
         content = {
             "title": title,
@@ -133,11 +133,11 @@ def write_report(
             "comparison": _comparison_content(comparison) if comparison else None,
             "plots": result_plots(evaluations),
             "comparison_plots": comparison_plots(evaluations) if comparison else [],
-            "sections": [*sections, *insight_sections(told), *([measures] if measures else [])],
+            "sections": [*sections, *insight_sections(contents), *([measures] if measures else [])],
             "cases": [_case_row(case, found.results, keyed) for case, found in files.items()],
             "versions": versions(),
         }
-        probable = {key: probable_reasons(content) for key, content in told.items()}
+        probable = {key: probable_reasons(content) for key, content in contents.items()}
         reasons = _write_cases(staging, title, {k: m.label for k, m in keyed.items()}, files, probable, progress)
         copied = _copy_tables(staging, {**{k: m.folder for k, m in keyed.items()}, "comparison": comparison_folder})
         _put_all(staging, "viewer", viewer_files())

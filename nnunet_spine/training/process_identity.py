@@ -1,4 +1,4 @@
-"""Whether a process of this host still lives, told from a later one of the same number. Imports nothing heavy."""
+"""Whether a process of this host still lives, and is not a later one of the same number. Imports nothing heavy."""
 
 from __future__ import annotations
 

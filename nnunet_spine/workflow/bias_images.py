@@ -95,8 +95,8 @@ def correct_images(
     BadInput
         Where gamma is not above 0, or two outputs, or an output and an input, would be one file.
     NotWritable
-        If the folder or the page cannot be written, the page would replace a file that is none, or another process is
-        at work on one of them.
+        If the folder or the page cannot be written, the page would replace a file that is no such page, or another
+        process is at work on one of them.
     """
     check_gamma(settings.gamma)
     _check_names(sources, settings, output, page)

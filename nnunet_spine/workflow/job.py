@@ -259,7 +259,7 @@ class Watched:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
-                # A session of its own: SLURM and a terminal signal whole groups, and the command is to be told once.
+                # A session of its own: SLURM and a terminal signal whole groups; one signal shall reach the command.
                 start_new_session=True,
                 preexec_fn=die_with_parent,
             )

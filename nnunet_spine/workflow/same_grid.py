@@ -85,7 +85,7 @@ def write_into_grid_of(path: Path, volume: Volume, source: Path) -> None:
 
 
 def _nifti_header(path: Path) -> Any:
-    """Header of NIfTI-1 as it is stored, nothing repaired; None where it is none."""
+    """Header of NIfTI-1 as it is stored, nothing repaired; None if the file has none."""
     try:
         with path.open("rb") as stream:
             packed = stream.read(2) == b"\x1f\x8b"

@@ -44,7 +44,7 @@ class StepState:
     state
         What it is.
     host, pid, started_ticks
-        Process of the job; its start (`process_start`) tells it from another process of that number.
+        Process of the job; its start (`process_start`) distinguishes it from another process of that number.
     job
         SLURM's number of the job, or None.
     started, ended

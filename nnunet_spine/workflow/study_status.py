@@ -78,7 +78,7 @@ def _row(study: StudySettings, step: Step, is_done: bool) -> Row:
     if record_damage:
         error = f"{record_damage} `nnunet-spine run` does the step again."
     elif state_damage and not is_done:
-        error = f"{state_damage} It is written anew when the step runs."
+        error = f"{state_damage} It is written again when the step runs."
     log = str(step.log(study)) if written is not None or error else None
     host, job = (printable(written.host), written.job) if written is not None else (None, None)
     training = _training(study, step, state) if step.kind == "train" and written is not None else {}

@@ -58,7 +58,7 @@ def limited(addresses: int) -> Iterator[None]:
 
 
 def reset_peak() -> None:
-    """Begin to measure VmHWM anew."""
+    """Begin to measure VmHWM again."""
     Path("/proc/self/clear_refs").write_text("5")
 
 

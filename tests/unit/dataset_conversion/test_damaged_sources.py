@@ -260,9 +260,9 @@ def test_meta_information_of_a_wrong_length_is_a_damaged_file(make: Any, tmp_pat
 @pytest.mark.parametrize(
     ("tags", "message"),
     [
-        ({"ImageOrientationPatient": [0, 1, 0, 0, 0.7, -0.7]}, "an orientation that is none"),
-        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, "an orientation that is none"),
-        ({"ImageOrientationPatient": ["0", "1e200", "0", "0", "0", "-1e200"]}, "an orientation that is none"),
+        ({"ImageOrientationPatient": [0, 1, 0, 0, 0.7, -0.7]}, "an orientation that no image has"),
+        ({"ImageOrientationPatient": [0, 0, 0, 0, 0, 0]}, "an orientation that no image has"),
+        ({"ImageOrientationPatient": ["0", "1e200", "0", "0", "0", "-1e200"]}, "an orientation that no image has"),
         ({"ImagePositionPatient": ["1e300", "0", "0"]}, "a position that is not in a scanner"),
         ({"ImagePositionPatient": ["nan", "0", "0"]}, "a position that is not in a scanner"),
         ({"ImageOrientationPatient": [0, 1, 0, 0]}, "6 of 6 slices have no orientation of six numbers"),

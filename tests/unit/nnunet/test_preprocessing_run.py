@@ -103,7 +103,7 @@ def test_only_what_is_missing_is_made(workspace: Workspace) -> None:
     assert (again.done, again.kept) == (("b",), ("a", "c"))
 
 
-def test_another_image_or_reference_makes_its_case_anew(workspace: Workspace) -> None:
+def test_another_image_or_reference_makes_its_case_again(workspace: Workspace) -> None:
     preprocess_dataset("58", workspace)
     write_volume(workspace.raw / DATASET / "imagesTr" / "a_0000.nii.gz", volume(9))
     write_volume(workspace.raw / DATASET / "labelsTr" / "c.nii.gz", volume(1))
@@ -228,7 +228,7 @@ def test_files_that_look_like_cases_are_removed_only_if_preprocessing_made_them(
     assert len(list(folder.iterdir())) == 3
 
 
-def test_cases_that_nnunet_made_by_these_plans_are_made_anew(workspace: Workspace) -> None:
+def test_cases_that_nnunet_made_by_these_plans_are_made_again(workspace: Workspace) -> None:
     configuration = small_configuration()
     write_plans(workspace.preprocessed / DATASET, small_plans(configurations={"3d_fullres": configuration}))
     folder = workspace.preprocessed / DATASET / configuration["data_identifier"]
@@ -281,7 +281,7 @@ def test_an_odd_list_of_inputs_keeps_nothing(workspace: Workspace) -> None:
         assert preprocess_dataset("58", workspace).done == ("a", "b", "c")
 
 
-def test_cases_of_another_orientation_are_made_anew(workspace: Workspace) -> None:
+def test_cases_of_another_orientation_are_made_again(workspace: Workspace) -> None:
     """The test images have the axes of LPS. Version 0.1 named no orientation and turned nothing."""
     preprocess_dataset("58", workspace)
     path = workspace.preprocessed / DATASET / "cases_manifest.json"

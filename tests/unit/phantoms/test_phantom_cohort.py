@@ -143,7 +143,7 @@ def test_tags_are_those_of_the_maker(cohort: Path, number: int) -> None:
     assert dataset.pixel_array.max() > 100
 
 
-def test_distractors_are_told_apart_by_their_tags(cohort: Path) -> None:
+def test_distractors_are_separated_by_their_tags(cohort: Path) -> None:
     for number in NUMBERS:
         studies, frames, series_uids = set(), set(), set()
         for series in Series:

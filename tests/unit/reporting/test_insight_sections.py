@@ -62,7 +62,7 @@ def test_each_part_is_a_section_in_cells_of_text():
     assert calibration.notes == ["It is too sure.", "How it is measured."]
 
 
-def test_several_models_are_told_apart_by_their_keys():
+def test_several_models_are_separated_by_their_keys():
     sections = insight_sections({"A": content(CONTENT), "B": content(CONTENT)})
     assert [table[0] for table in sections[0].tables] == ["By stratum, A", "By stratum, B"]
     assert sections[2].notes == ["A: It is too sure.", "B: It is too sure.", "How it is measured."]

@@ -87,7 +87,7 @@ def test_a_structure_set_on_one_part_of_a_series(make: Any, tmp_path: Path, draw
     (case,) = discovery.cases
     written = {path for path in (tmp_path / "mr").iterdir() if _z(path) == (90.0, -60.0)[drawn_on]}
     assert set(case.image) == written
-    assert any("2 volumes, told apart by station" in problem.found for problem in discovery.problems)
+    assert any("2 volumes, separated by station" in problem.found for problem in discovery.problems)
 
 
 def _z(path: Path) -> float:

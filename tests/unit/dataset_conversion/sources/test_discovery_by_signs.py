@@ -234,7 +234,7 @@ def test_two_echoes_in_one_series_are_told_apart(make: Any, tmp_path: Path) -> N
     discovery = discover_export(tmp_path)
     assert len(discovery.cases[0].image) == 6
     (note,) = discovery.problems
-    assert "series 5 holds 2 volumes, told apart by echo time; part " in note.found
+    assert "series 5 holds 2 volumes, separated by echo time; part " in note.found
     write_proposals(tmp_path / "cases.csv", discovery)
     (again,) = read_case_list(tmp_path / "cases.csv").cases
     assert sorted(again.image) == sorted(discovery.cases[0].image)

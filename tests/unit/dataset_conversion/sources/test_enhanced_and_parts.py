@@ -59,7 +59,7 @@ def test_two_volumes_in_one_object(make: Any, enhanced: Any, check_voxels: Any, 
     values = {"echo": (10.0, 90.0), "time": (1, 2), "stack": (1, 2)}[kind]
     frames = [{"slice": k, kind: value, "add": 1000 * n} for k in range(6) for n, value in enumerate(values)]
     parts = parts_in(saved(tmp_path / "e", enhanced(plan, frames=frames)))
-    assert [part.told_apart_by for part in parts] == [
+    assert [part.separated_by for part in parts] == [
         {"echo": "echo time", "time": "time point", "stack": "stack"}[kind]
     ] * 2
     for n, part in enumerate(parts):
@@ -110,7 +110,7 @@ def test_two_volumes_in_one_classic_series(
         dataset.SeriesInstanceUID = first[0].SeriesInstanceUID
     make.write_datasets(tmp_path, [*first, *second])
     parts = parts_in(tmp_path)
-    assert [part.told_apart_by for part in parts] == [name, name]
+    assert [part.separated_by for part in parts] == [name, name]
     volumes = [read_series(part.files).volume for part in parts]
     for plan in plans:
         (volume,) = [volume for volume in volumes if _fits(volume, plan)]
@@ -128,7 +128,7 @@ def test_stations_of_a_long_spine_are_two_volumes(make: Any, tmp_path: Path) -> 
     for dataset in lower:
         dataset.SeriesInstanceUID = upper[0].SeriesInstanceUID
     make.write_datasets(tmp_path, [*upper, *lower])
-    assert [(len(part.slices), part.told_apart_by) for part in parts_in(tmp_path)] == [(6, "station"), (6, "station")]
+    assert [(len(part.slices), part.separated_by) for part in parts_in(tmp_path)] == [(6, "station"), (6, "station")]
 
 
 def test_interleaved_acquisitions_of_one_volume_stay_together(make: Any, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_a_stack_of_two_sizes_is_refused_and_not_halved(make: Any, tmp_path: Pat
 def test_volumes_of_two_sizes_at_one_place_are_two_volumes(make: Any, tmp_path: Path) -> None:
     small, large = (make.datasets_of(make.Plan(make.asymmetric((6, n, 8)))) for n in (10, 12))
     make.write_datasets(tmp_path, one_series(small, large))
-    assert [(len(part.slices), part.told_apart_by, part.flaw) for part in parts_in(tmp_path)] == [(6, "size", "")] * 2
+    assert [(len(part.slices), part.separated_by, part.flaw) for part in parts_in(tmp_path)] == [(6, "size", "")] * 2
 
 
 def test_a_second_time_point_that_lacks_slices_is_not_taken(make: Any, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_times_that_tell_echoes_apart_are_compared_with_a_tolerance(make: Any, t
         for number, dataset in enumerate(group):
             dataset.EchoTime = base + 1e-5 * number
     make.write_datasets(tmp_path, one_series(first, second))
-    assert [(len(part.slices), part.told_apart_by) for part in parts_in(tmp_path)] == [(6, "echo time")] * 2
+    assert [(len(part.slices), part.separated_by) for part in parts_in(tmp_path)] == [(6, "echo time")] * 2
 
 
 def test_stacks_side_by_side_are_one_volume_only_if_they_continue_each_other(make: Any, tmp_path: Path) -> None:
