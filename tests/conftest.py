@@ -1,7 +1,10 @@
 """What tests of several layers share."""
 
 import csv
+import ctypes
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -73,3 +76,32 @@ def source_deck_cohort(cohort: Cohort) -> Cohort:
         for row in csv.DictReader(stream):
             cohort.add(row["case"], int(row["fold"]), int(row["dice_hundredths"]))
     return cohort
+
+
+class _Capabilities(ctypes.Structure):
+    """A thread's capabilities as Linux's capset(2) takes them: two of these for 64 bits."""
+
+    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+
+
+_CAPABILITIES_VERSION_3 = 0x20080522
+_DAC_OVERRIDE_AND_READ_SEARCH = 0b110
+
+
+@pytest.fixture
+def bound_by_permissions() -> Iterator[None]:
+    """Permissions of files hold for the test, whoever runs it; those of root's rights that lift them are set aside."""
+    if os.geteuid() != 0:
+        yield
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    header, given = (ctypes.c_uint32 * 2)(_CAPABILITIES_VERSION_3, 0), (_Capabilities * 2)()
+    assert libc.capget(header, given) == 0
+    kept = given[0].effective
+    given[0].effective = kept & ~_DAC_OVERRIDE_AND_READ_SEARCH
+    assert libc.capset(header, given) == 0
+    try:
+        yield
+    finally:
+        given[0].effective = kept
+        assert libc.capset(header, given) == 0

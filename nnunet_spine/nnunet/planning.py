@@ -93,7 +93,9 @@ def plan_dataset(
     name = workspace.dataset_name(dataset)
     raw = workspace.raw / name
     if not (raw / "dataset.json").is_file():
-        raise NotFound(f"There is no raw data set {raw}. Make it with `nnunet-spine convert`.")
+        raise NotFound(
+            f"There is no file {raw / 'dataset.json'}: {name} is no raw data set. Make it with `nnunet-spine convert`."
+        )
     dataset_json = read_dataset_json(raw / "dataset.json")
     if (ending := dataset_json["file_ending"]) != ENDING:
         raise BadInput(

@@ -249,7 +249,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
             check_archive(path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")
+@pytest.mark.usefixtures("bound_by_permissions")
 def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
     path = write(tmp_path)
     path.chmod(0)

@@ -81,7 +81,7 @@ def test_names_that_no_result_can_have(tmp_path: Path) -> None:
         find_images(touch(tmp_path / "d", "a\nb_0000.nii.gz"))
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read every folder")
+@pytest.mark.usefixtures("bound_by_permissions")
 def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     touch(tmp_path / "a", "a_0000.nii.gz").chmod(0o300)
     with pytest.raises(BadInput, match="Permission denied"):

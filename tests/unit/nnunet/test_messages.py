@@ -211,8 +211,9 @@ def test_a_device_that_is_not_there(capsys) -> None:
         choose_device("cuda")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+@pytest.mark.usefixtures("bound_by_permissions")
 def test_missing_rights(root: Path, capsys) -> None:
+    (root / "nnUNet_raw" / NAME / "dataset.json").write_text(json.dumps(DATASET))
     (root / "nnUNet_preprocessed" / NAME).chmod(0o500)
     for command in ("plan", "preprocess"):
         text = said(capsys, command, "58", "--root", root)

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +27,9 @@ POINTERS = (
 
 
 @pytest.fixture
-def data(make: Any) -> Iterator[Path]:
-    """Four subjects, in a folder that another user can enter."""
-    root = Path(tempfile.mkdtemp(prefix="bids_", dir="/tmp"))
-    root.chmod(0o755)
+def data(make: Any, tmp_path: Path) -> Path:
+    """Four subjects."""
+    root = tmp_path / "bids"
     for number in range(4):
         name = f"sub-{number + 1:02d}"
         for place, array in (
@@ -43,8 +39,7 @@ def data(make: Any) -> Iterator[Path]:
         ):
             (root / place).parent.mkdir(parents=True, exist_ok=True)
             sitk.WriteImage(make.itk_image(array), str(root / f"{place}.nii.gz"))
-    yield root
-    shutil.rmtree(root)
+    return root
 
 
 def image(data: Path, number: int) -> Path:
@@ -115,18 +110,10 @@ def test_pipes_are_named(data: Path) -> None:
     assert found["source"] == "2 pipes, sockets or devices were not read"
 
 
+@pytest.mark.usefixtures("bound_by_permissions")
 def test_a_folder_that_cannot_be_read_is_named(data: Path) -> None:
-    closed = data / "sub-03"
-    closed.chmod(0)
-    root = os.geteuid() == 0
-    try:
-        if root:  # whom no permission stops
-            os.seteuid(65534)
-        discovery = discover(data)
-    finally:
-        if root:
-            os.seteuid(0)
-        closed.chmod(0o755)
+    (data / "sub-03").chmod(0)
+    discovery = discover(data)
     assert [case.identity.patient_id for case in discovery.cases] == ["sub-01", "sub-02", "sub-04"]
     (problem,) = discovery.problems
     assert (problem.severity, problem.found) == (Severity.WARNING, "1 folders cannot be read, whatever they hold")
