@@ -9,7 +9,7 @@ import re
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,23 +143,33 @@ def is_utf8(path: Path) -> bool:
 
 def read_voxels(header: VolumeHeader) -> Any:
     """Read the SimpleITK image of a header; `RuntimeError` if it cannot be read. Its grid may not be squared."""
-    with variables_set({_PERMISSIVE: "YES" if header.is_sheared else None}), hushed():
+    with _accepting_sheared() if header.is_sheared else nullcontext(), hushed():
         return header.reader.Execute()
 
 
 _PERMISSIVE = "ITK_NIFTI_SFORM_PERMISSIVE"
 """Variable by which ITK accepts a NIfTI whose sform is not at right angles."""
 
+_permissive_lock = threading.Lock()
+"""Held by a thread while ITK looks at the variable: it is the whole process's."""
+
+
+@contextmanager
+def _accepting_sheared(accepting: bool = True) -> Iterator[None]:
+    """Have ITK accept, or refuse, a NIfTI whose axes are not at right angles, whatever the user's environment says."""
+    with _permissive_lock, variables_set({_PERMISSIVE: "YES" if accepting else "NO"}):
+        yield
+
 
 def _read_information(reader: Any) -> bool:
     """Read the header; returns whether ITK has to be asked to accept its axes."""
     try:
-        with hushed():
+        with _accepting_sheared(False), hushed():
             reader.ReadImageInformation()
     except RuntimeError as error:
         if "orthonormal" not in str(error):
             raise
-        with variables_set({_PERMISSIVE: "YES"}), hushed():
+        with _accepting_sheared(), hushed():
             reader.ReadImageInformation()
         return True
     return False
@@ -184,8 +194,7 @@ def _header(path: Path, reader: Any, start: bytes, *, is_sheared: bool) -> Volum
 
 def _nifti_sform_lps(start: bytes) -> npt.NDArray[np.float64]:
     """Matrix from index to LPS in mm by a NIfTI's sform."""
-    order = "<" if int.from_bytes(start[:4], "little") in _NIFTI_PLACES else ">"
-    size = int(np.frombuffer(start[:4], f"{order}i4")[0])
+    order, size = _nifti_order(start)
     _, number, _, _, _, place = _NIFTI_PLACES[size]
     unit = int(np.frombuffer(start, f"{order}i4", 1, 500)[0]) if size == 540 else start[123]
     rows = np.frombuffer(start, order + number, 12, place).astype(float).reshape(3, 4)
@@ -205,19 +214,56 @@ def start_of(path: Path) -> bytes:
         return b""
 
 
-def _nifti_forms(start: bytes) -> npt.NDArray[np.float64]:
-    """What a NIfTI header says of its sform and qform, as far as they are set; ITK waits for ever on infinite ones."""
+def states_axes(path: Path) -> bool:
+    """Whether a volume file says where its axes point in the body; each of the formats may leave it out."""
+    start = start_of(path)
+    if start.startswith(b"NRRD"):
+        return _NRRD_SPACE.search(_header_of_nrrd(start)) is not None
+    if path.name.lower().endswith(".mha"):
+        return _MHA_MATRIX.search(start) is not None
+    return bool(_is_nifti(start) and _forms_set(start).any())
+
+
+_NRRD_SPACE = re.compile(
+    rb"(?im)^space: *((left|right)-(anterior|posterior)-(superior|inferior)|[lr][ap][si])(-time)? *\r?$"
+)
+_MHA_MATRIX = re.compile(rb"(?m)^ *(TransformMatrix|Rotation|Orientation) *=")
+
+
+def _is_nifti(start: bytes) -> bool:
+    """Whether it is the header of a NIfTI in one file; that of ANALYZE 7.5 is as long and has no place for axes."""
+    return start[344:348] == b"n+1\0" or start[4:8] == b"n+2\0"
+
+
+def _nifti_order(start: bytes) -> tuple[str, int]:
+    """Byte order and size of a NIfTI's header; size 0 if it is none, or cut short."""
     for order in "<>":
         size = int(np.frombuffer(start[:4], f"{order}i4")[0]) if len(start) >= 4 else 0
         if size in _NIFTI_PLACES and len(start) >= size:
-            code, number, codes, *places = _NIFTI_PLACES[size]
-            is_set = np.frombuffer(start, order + code, 2, codes) > 0
-            spacing, qform, sform = (
-                np.frombuffer(start, order + number, count, place)
-                for place, count in zip(places, (3, 6, 12), strict=True)
-            )
-            return np.concatenate([spacing, qform[: 6 * is_set[0]], sform[: 12 * is_set[1]]]).astype(float)
-    return np.zeros(0)
+            return order, size
+    return "<", 0
+
+
+def _forms_set(start: bytes) -> npt.NDArray[np.bool_]:
+    """Whether a NIfTI's header gives a qform and an sform."""
+    order, size = _nifti_order(start)
+    if not size:
+        return np.zeros(2, bool)
+    code, _, place, *_ = _NIFTI_PLACES[size]
+    return np.frombuffer(start, order + code, 2, place) > 0
+
+
+def _nifti_forms(start: bytes) -> npt.NDArray[np.float64]:
+    """What a NIfTI header says of its sform and qform, as far as they are set; ITK waits for ever on infinite ones."""
+    order, size = _nifti_order(start)
+    if not size:
+        return np.zeros(0)
+    _, number, _, *places = _NIFTI_PLACES[size]
+    has_qform, has_sform = _forms_set(start)
+    spacing, qform, sform = (
+        np.frombuffer(start, order + number, count, place) for place, count in zip(places, (3, 6, 12), strict=True)
+    )
+    return np.concatenate([spacing, qform[: 6 * has_qform], sform[: 12 * has_sform]]).astype(float)
 
 
 def is_nifti_2(start: bytes) -> bool:
@@ -236,7 +282,7 @@ def _spans_space(direction: Sequence[float]) -> bool:
 
 
 def _check_claim(path: Path, start: bytes, voxels: int) -> None:
-    """Refuse a header for whose voxels memory would be taken in vain; those of another file are refused as well."""
+    """Refuse a header for whose voxels memory would be taken for nothing; those of another file are refused as well."""
     held = path.stat().st_size
     if voxels > MOST_UNPACKED * held:
         raise BadInput(
@@ -248,10 +294,15 @@ def _check_claim(path: Path, start: bytes, voxels: int) -> None:
 
 def _is_detached(start: bytes, suffix: str) -> bool:
     """Whether the header of an NRRD or MHA file, at its start, names another file for its voxels."""
-    if start.startswith(b"NRRD"):  # its header ends with an empty line
-        return re.search(rb"(?im)^data ?file:", re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]) is not None
+    if start.startswith(b"NRRD"):
+        return re.search(rb"(?im)^data ?file:", _header_of_nrrd(start)) is not None
     named = re.search(rb"(?m)^ElementDataFile *= *([^\r\n]*)", start) if suffix == ".mha" else None
     return named is not None and named[1].strip().upper() != b"LOCAL"
+
+
+def _header_of_nrrd(start: bytes) -> bytes:
+    """What stands before the empty line with which the header of an NRRD file ends."""
+    return re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
 
 
 @contextmanager

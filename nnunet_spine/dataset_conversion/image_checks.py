@@ -20,7 +20,7 @@ from nnunet_spine.dataset_conversion.slice_grid import MINIMUM_SLICES
 from nnunet_spine.errors import BadInput
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume
-from nnunet_spine.volume_headers import read_volume_header
+from nnunet_spine.volume_headers import read_volume_header, states_axes
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what it says of headers is checked here
 
@@ -65,6 +65,12 @@ def check_volume_geometry(path: Path) -> tuple[str, ...]:
             "the scanner's geometry",
             "Convert the image from DICOM again, or set its geometry",
         )
+    if not states_axes(path):
+        raise Unusable(
+            "an image that does not say where its axes point in the body",
+            "a form of NIfTI, space of NRRD or TransformMatrix of MHA",
+            "Convert the image from DICOM again, or set its orientation with a tool for its format",
+        )
     squared = (note,) if (note := header.axes_note()) else ()
     return (*squared, *(_check_forms(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else ()))
 
@@ -89,8 +95,6 @@ def _check_forms(path: Path) -> tuple[str, ...]:
     except NIBABEL_ERRORS:
         return ()
     remedy = "Convert the image from DICOM again, or set both forms with a tool for NIfTI"
-    if not affines:
-        raise Unusable("a NIfTI without orientation (sform_code 0, qform_code 0)", "one of the two", remedy)
     if len(affines) == 2 and (apart := _apart_mm(affines[0], affines[1], shape)) > FORMS_TOLERANCE_MM:
         raise Unusable(
             f"sform and qform of the NIfTI place voxels up to {apart:.1f} mm apart",

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import BadInput
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import SAGITTAL_ORIENTATION, Volume, is_volume_file, reorient
-from nnunet_spine.volume_headers import read_volume_header
+from nnunet_spine.volume_headers import read_volume_header, states_axes
 
 PREPROCESSOR_NAME = "SpinePreprocessor"
 """Name of this package's preprocessor in plans."""
@@ -137,29 +136,6 @@ def turned(volume: Volume, axes: str | None) -> Volume:
     return volume if axes in (None, axes_of(volume.geometry)) else reorient(volume, str(axes))
 
 
-def is_stated(path: Path) -> bool:
-    """Whether a volume file says where its axes point; each of the formats may leave it out.
-
-    Raises
-    ------
-    RuntimeError, BadInput
-        As for `read_volume_header`.
-    """
-    reader = read_volume_header(path).reader
-    name = path.name.lower()
-    if name.endswith(".mha"):
-        with path.open("rb") as stream:
-            header = stream.read(_MHA_HEADER_BYTES)
-        return re.search(rb"(?m)^(TransformMatrix|Rotation|Orientation)\s*=", header) is not None
-    if name.endswith(".nrrd"):
-        return bool(reader.HasMetaDataKey("NRRD_space"))
-    codes = [reader.GetMetaData(key) for key in ("qform_code", "sform_code") if reader.HasMetaDataKey(key)]
-    return any(code.strip() not in ("", "0") for code in codes)
-
-
-_MHA_HEADER_BYTES = 4096
-
-
 def check_stated(path: Path) -> None:
     """Check that a volume file says where its axes point, and in one way.
 
@@ -169,7 +145,7 @@ def check_stated(path: Path) -> None:
         If it does not.
     """
     remedy = "Convert it from DICOM again, or set its orientation with a tool for its format."
-    if not is_stated(path):
+    if not states_axes(path):
         raise BadInput(f"{path} does not say where its axes point, so it cannot be turned as the model needs. {remedy}")
     said = _forms(path) if path.name.lower().endswith((".nii", ".nii.gz")) else []
     if len(set(said)) > 1:
@@ -252,7 +228,7 @@ def survey(images: Sequence[Path], reader: str = "") -> Survey:
 
 
 def _stated_axes(path: Path, grid: Geometry) -> str | None:
-    if not is_stated(path):
+    if not states_axes(path):
         return None
     check_stated(path)
     return axes_of(grid)

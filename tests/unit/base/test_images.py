@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import nibabel
@@ -12,6 +15,7 @@ import SimpleITK as sitk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nnunet_spine import volume_headers
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, NotWritable
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import (
@@ -220,6 +224,51 @@ def test_a_nifti_whose_axes_are_nearly_at_right_angles_is_squared(tmp_path: Path
     note = read_volume_header(tmp_path / "a.nii.gz").axes_note()
     assert "not quite at right angles" in note
     assert f"{moved:.3f} mm" in note
+
+
+def write_sheared(path: Path, affine: np.ndarray) -> None:
+    image = nibabel.Nifti1Image(np.arange(40 * 50 * 9, dtype=np.int16).reshape(40, 50, 9), affine)
+    image.set_qform(None, 0)
+    nibabel.save(image, path)
+
+
+@pytest.mark.parametrize("value", ["YES", "NO", "1", ""])
+def test_the_users_environment_does_not_change_axes(tmp_path, monkeypatch, value) -> None:
+    for name, shear in (("near", 1e-3), ("far", 0.02)):
+        write_sheared(tmp_path / f"{name}.nii", sheared_affine(shear))
+    monkeypatch.setenv("ITK_NIFTI_SFORM_PERMISSIVE", value)
+    found = read_volume(tmp_path / "near.nii").geometry
+    np.testing.assert_allclose(found.spacing_xyz_mm, (1.25, 1.5, 4.0), rtol=1e-3)
+    np.testing.assert_allclose(np.reshape(found.direction, (3, 3)), np.diag([-1, -1, 1]), atol=1e-3)
+    with pytest.raises(BadInput, match="not at right angles"):
+        read_volume(tmp_path / "far.nii")
+    assert os.environ["ITK_NIFTI_SFORM_PERMISSIVE"] == value
+
+
+def test_threads_do_not_change_each_others_axes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread has ITK accept sheared axes, another one reads, or waits: it does not get ITK's own guess."""
+    write_sheared(tmp_path / "a.nii", sheared_affine(1e-3))
+    accepting, done, others = threading.Event(), threading.Event(), []
+    wrapped = volume_headers.hushed
+
+    def hushed() -> AbstractContextManager[None]:
+        if threading.current_thread() is not threading.main_thread():
+            if os.environ["ITK_NIFTI_SFORM_PERMISSIVE"] == "YES":
+                accepting.set()
+                done.wait(timeout=5)
+        elif not others:  # the first look, at which ITK shall refuse the axes
+            others.append(threads.submit(read_volume, tmp_path / "a.nii"))
+            accepting.wait(timeout=1)
+        return wrapped()
+
+    monkeypatch.setattr(volume_headers, "hushed", hushed)
+    with ThreadPoolExecutor(1) as threads:
+        found = [read_volume(tmp_path / "a.nii")]
+        done.set()
+        found.append(others[0].result())
+    for volume in found:
+        np.testing.assert_allclose(volume.geometry.spacing_xyz_mm, (1.25, 1.5, 4.0), rtol=1e-3)
+        np.testing.assert_allclose(np.reshape(volume.geometry.direction, (3, 3)), np.diag([-1, -1, 1]), atol=1e-3)
 
 
 @pytest.mark.parametrize("suffix", [".nii.gz", ".nrrd", ".mha"])

@@ -27,12 +27,12 @@ from nnunet_spine.nnunet.orientation import (
     axes_of,
     check_stated,
     is_record,
-    is_stated,
     of_our_plans,
     of_plans,
     survey,
     turned,
 )
+from nnunet_spine.volume_headers import states_axes
 
 CODES = sorted(ORIENTATIONS)
 RAS = {"L": (-1, 0, 0), "R": (1, 0, 0), "P": (0, -1, 0), "A": (0, 1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
@@ -150,11 +150,11 @@ def test_formats_that_leave_the_orientation_out(tmp_path: Path) -> None:
     (tmp_path / "bare.mha").write_bytes(b"\n".join(kept))
     assert nrrd.startswith(b"NRRD")
     for name, stated in (("unset.nii.gz", False), ("bare.nrrd", False), ("bare.mha", False)):
-        assert is_stated(tmp_path / name) is stated
+        assert states_axes(tmp_path / name) is stated
         with pytest.raises(BadInput, match="does not say where its axes point"):
             check_stated(tmp_path / name)
     for name in ("a.nrrd", "a.mha", "a.nii"):
-        assert is_stated(tmp_path / name)
+        assert states_axes(tmp_path / name)
         check_stated(tmp_path / name)
 
 

@@ -35,8 +35,49 @@ def test_one_form_is_enough(tmp_path: Path, sform: int, qform: int) -> None:
 
 
 def test_no_form_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(Unusable, match=r"sform_code 0, qform_code 0"):
+    with pytest.raises(Unusable, match="does not say where its axes point"):
         check_volume_geometry(nifti(tmp_path / "i.nii", sform=0, qform=0))
+
+
+NRRD = (
+    "NRRD0004\ntype: short\ndimension: 3\n{}\nsizes: 10 8 6\nspace directions: (0,0.8,0) (0,0,0.8) (3,0,0)\n"
+    "space origin: (1,2,3)\nkinds: domain domain domain\nendian: little\nencoding: raw\n\n"
+)
+MHA = "ObjectType = Image\nNDims = 3\nDimSize = 10 8 6\n{}ElementSpacing = 0.8 0.8 3\nElementType = MET_SHORT\n"
+MATRIX = "TransformMatrix = 0 1 0 0 0 1 1 0 0\nOffset = 1 2 3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "stated"),
+    [
+        ("a.nrrd", NRRD.format("space: left-posterior-superior"), True),
+        ("a.nrrd", NRRD.format("space: RAS"), True),
+        ("a.nrrd", NRRD.format("space: scanner-xyz"), False),
+        ("a.nrrd", NRRD.format("space: 3D-right-handed"), False),
+        ("a.nrrd", NRRD.format("space dimension: 3"), False),
+        ("a.mha", f"{MHA.format(MATRIX)}ElementDataFile = LOCAL\n", True),
+        ("a.mha", f"{MHA.format('')}ElementDataFile = LOCAL\n", False),
+    ],
+)
+def test_other_formats_say_where_their_axes_point_or_are_refused(
+    tmp_path: Path, name: str, header: str, stated: bool
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(header.encode() + np.arange(480, dtype="<i2").tobytes())
+    if stated:
+        assert check_volume_geometry(path) == ()
+    else:
+        with pytest.raises(Unusable, match="does not say where its axes point"):
+            check_volume_geometry(path)
+
+
+def test_a_header_of_analyze_is_refused(tmp_path: Path) -> None:
+    path = nifti(tmp_path / "i.nii")
+    content = bytearray(path.read_bytes())
+    content[344:348] = bytes(4)  # the magic; in ANALYZE 7.5, the codes before it are parts of its history
+    path.write_bytes(content)
+    with pytest.raises(Unusable, match="does not say where its axes point"):
+        check_volume_geometry(path)
 
 
 def test_two_forms_that_differ_are_refused(tmp_path: Path) -> None:
