@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from nnunet_spine.errors import BadInput, NotFound
-from nnunet_spine.files import read_csv, read_json, write_csv, write_json
+from nnunet_spine.files import numbered_rows, read_json, write_csv, write_json
 from nnunet_spine.json_entries import Entry, is_name
 
 UNKNOWN = "unknown"
@@ -119,7 +119,7 @@ def read_cases(path: Path) -> list[Case]:
         Where the file is absent, a column is missing, a value is not one of the closed set, or a case is listed twice.
     """
     cases: dict[str, Case] = {}
-    for number, row in enumerate(read_csv(path, ("case", "patient")), start=2):
+    for number, row in numbered_rows(path, ("case", "patient")):
         case = _case_of_row(row, f"{path}, row {number}")
         if case.case in cases:
             raise BadInput(f"{path}, row {number}: the case {case.case} is listed twice. Keep one row for each case.")

@@ -17,6 +17,7 @@ import stat
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -312,16 +313,22 @@ def _json_kind(content: Any) -> str:
 
 
 def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
-    """Rows of a CSV file with a header, each value stripped.
+    """Rows of a CSV file with a header; `numbered_rows` without the numbers."""
+    return [row for _, row in numbered_rows(path, required)]
+
+
+def numbered_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
+    """Rows of a CSV file with a header, each with the number that a spreadsheet gives it, each value stripped.
 
     Values are separated by commas, semicolons or tabs, as spreadsheets of different countries do: by whichever finds
-    the required columns in the header, or by what a first line such as "sep=;" names.
+    the required columns in the header, or by what a first line such as "sep=;" names. Names of columns are taken in
+    lower case. Rows and columns without any content, as spreadsheets leave them behind, are passed over.
 
     Raises
     ------
     NotFound, BadInput
-        As for `read_text`; BadInput also where a column of `required` is absent, a column stands twice, a row has
-        more fields than the header, or a quotation mark is never closed.
+        As for `read_text`; BadInput also if a column of `required` is absent, a column stands twice, a row has a value
+        under no name, or a quotation mark is never closed.
     """
     try:
         return _csv_rows(path, required)
@@ -329,13 +336,13 @@ def read_csv(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
         raise BadInput(f"{path} is not valid CSV: {error}. Check its quotation marks.") from error
 
 
-def _csv_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
+def _csv_rows(path: Path, required: Sequence[str]) -> list[tuple[int, dict[str, str]]]:
     text = read_text(path)
     hint = _SEPARATOR_HINT.match(text)
     content = text[hint.end() :] if hint else text
     separator = hint[1] if hint else _separator_of(content, required)
-    reader = csv.DictReader(io.StringIO(content, newline=""), strict=True, delimiter=separator)
-    header = [name.strip() for name in reader.fieldnames or []]
+    reader = csv.reader(io.StringIO(content, newline=""), strict=True, delimiter=separator)
+    header = _names(next(reader, []))
     missing = [name for name in required if name not in header]
     if missing:
         what = f"no column {', '.join(missing)}" if header else "no header"
@@ -343,19 +350,26 @@ def _csv_rows(path: Path, required: Sequence[str]) -> list[dict[str, str]]:
             f"{path} has {what}{_found_separator(header, separator)}. Give a first line with the columns "
             f"{', '.join(required)}, separated by commas, semicolons or tabs."
         )
-    twice = {name for name in header if header.count(name) > 1}
-    if twice:  # told only where they are ours: a file without header would have its first row told
+    twice = {name for name in header if name and header.count(name) > 1}
+    if twice:  # named only if they are ours: of a file without header, these would be values
         names = sorted(twice.intersection(required))
         raise BadInput(f"{path} has two columns {', '.join(names) or 'of one name'}. Keep one of each.")
     rows = []
-    for row in reader:
-        if None in row:
+    for number, fields in enumerate(reader, start=2 + bool(hint)):
+        cells = [field.strip() for field in fields]
+        named = dict(zip(header, cells + [""] * len(header), strict=False))
+        if any(cell for cell, name in zip_longest(cells, header, fillvalue="") if not name):
             raise BadInput(
                 f"{path}, line {reader.line_num + bool(hint)}: more fields than the header has. Quote values with "
                 f"{SEPARATORS.get(separator, 'separators')}."
             )
-        rows.append({key.strip(): _original((value or "").strip()) for key, value in row.items()})
+        if any(cells):
+            rows.append((number, {name: _original(cell) for name, cell in named.items() if name}))
     return rows
+
+
+def _names(fields: Sequence[str]) -> list[str]:
+    return [name.strip().lower() for name in fields]
 
 
 def _separator_of(text: str, required: Sequence[str]) -> str:
@@ -367,7 +381,7 @@ def _separator_of(text: str, required: Sequence[str]) -> str:
 
 def _header(text: str, separator: str) -> list[str]:
     try:
-        return [name.strip() for name in next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])]
+        return _names(next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), []))
     except csv.Error:
         return []
 

@@ -24,7 +24,7 @@ from nnunet_spine.dataset_conversion.source_files import Absent, look_below, why
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
 from nnunet_spine.errors import BadInput, NnunetSpineError
-from nnunet_spine.files import read_csv
+from nnunet_spine.files import numbered_rows
 from nnunet_spine.images import SUFFIXES, is_volume_file
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.volume_headers import read_volume_header
@@ -53,19 +53,19 @@ def read_case_list(path: Path, *, progress: Progress = silent) -> Discovery:
         Where a column is missing or a row cannot be used; messages name the row, never its content.
     """
     try:
-        rows = read_csv(path, REQUIRED_COLUMNS)
+        rows = numbered_rows(path, REQUIRED_COLUMNS)
     except NnunetSpineError as failure:
         raise type(failure)(str(failure).replace(str(path), "cases.csv")) from failure
     if not rows:
         raise BadInput(f"cases.csv holds no row. Give one row for each case: {', '.join(REQUIRED_COLUMNS)}.")
     cases, unused = [], []
     folders = _Folders()
-    for number, row in enumerate(rows, start=2):
+    for count, (number, row) in enumerate(rows, start=1):
         if _is_used(row, f"row {number}"):
             cases.append(_case_of_row(row, path.parent, f"row {number}", folders))
         else:
             unused.append(f"row {number}")
-        progress(number - 1, len(rows), "")
+        progress(count, len(rows), "")
     _check_repeated(cases)
     _check_split(cases)
     notes = [note("cases.csv", f"{len(unused)} rows say use=no and were left out")] if unused else []

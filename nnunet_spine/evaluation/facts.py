@@ -11,7 +11,7 @@ from nnunet_spine.cases import UNKNOWN, Case, Fold
 from nnunet_spine.errors import BadInput
 from nnunet_spine.evaluation.observation import Observation
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
-from nnunet_spine.files import read_csv
+from nnunet_spine.files import numbered_rows
 
 FEWEST = 5
 """Figures of fewer than this are not given: "not judged"."""
@@ -124,7 +124,7 @@ def read_planning_tables(ceiling: Path | None, fields: Path | None) -> PlanningT
 def _numbers(path: Path, column: str) -> dict[str, float]:
     """A column of numbers by case; rows without a value are left out."""
     found: dict[str, float] = {}
-    for number, row in enumerate(read_csv(path, ("case", column)), start=2):
+    for number, row in numbered_rows(path, ("case", column)):
         case, text = row["case"], row[column]
         if case in found:
             raise BadInput(f"{path}, row {number}: the case {case[:40]!r} is listed twice. Keep one row for each case.")

@@ -15,6 +15,7 @@ from nnunet_spine.errors import BadInput, NotFound, NotWritable
 from nnunet_spine.files import (
     csv_text,
     make_folder,
+    numbered_rows,
     obstacle,
     read_csv,
     read_json,
@@ -284,6 +285,8 @@ def test_what_a_header_says_of_its_separator_counts(tmp_path: Path, content: byt
         (b"", "has no header. Give a first line with the columns case, patient, separated by commas, semicolons or"),
         (b"case;patient\na;b;c\n", "line 2: more fields than the header has. Quote values with semicolons"),
         (b"sep=;\ncase;patient\na;b;c\n", "line 3: more fields than the header has"),
+        (b"case;patient;\na;b;c\n", "line 2: more fields than the header has"),
+        (b"Case;case;patient\na;b;c\n", "has two columns case"),
         ("case;patient\nü;b\n".encode("cp1252"), "is not UTF-8 text"),
         (b"\xff\xfea", "is not UTF-16"),
     ],
@@ -293,6 +296,18 @@ def test_a_header_that_fits_no_separator_is_refused(tmp_path: Path, content: byt
     path.write_bytes(content)
     with pytest.raises(BadInput, match=message):
         read_csv(path, ("case", "patient"))
+
+
+def test_what_spreadsheets_leave_behind_is_passed_over(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"Case;PATIENT ;;\r\na;b;;\r\n;;;\r\n \r\nc;d\r\ne;;;;;\r\n;;;\r\n")
+    assert numbered_rows(path, ("case", "patient")) == [
+        (2, {"case": "a", "patient": "b"}),
+        (5, {"case": "c", "patient": "d"}),
+        (6, {"case": "e", "patient": ""}),
+    ]
+    path.write_bytes(b"sep=;\ncase;patient\n;\na;b\n")
+    assert numbered_rows(path, ("case", "patient")) == [(4, {"case": "a", "patient": "b"})]
 
 
 def test_what_stands_where_a_file_should_be_is_named(tmp_path: Path) -> None:

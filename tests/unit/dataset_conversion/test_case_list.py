@@ -79,7 +79,7 @@ def test_other_files_beside_a_series_do_not_matter(make: Any, volumes: Path) -> 
         ("p,i0.nii.gz,r0.nii.gz,,,,,,toe", "row 3: region is"),
         ("q,i1.nii.gz,r0.nii.gz,,,,,,", "row 3: its image is also that of row 2"),
         ("first,i0.nii.gz,r0.nii.gz,,,test,,,", "row 2 and row 3: one patient is in train and in test"),
-        ("p,i0.nii.gz,r0.nii.gz,,,,,,,,", "more fields than the header"),
+        ("p,i0.nii.gz,r0.nii.gz,,,,,,,,x", "more fields than the header"),
         ("p,empty,r0.nii.gz,,,,,,", "row 3: the image is a folder with 0 MR series"),
         ("p,i0.nii.gz,empty,,,,,,", "row 3: the reference is a folder with 0 DICOM SEG or RTSTRUCT files"),
     ],
