@@ -15,9 +15,10 @@ from pydicom.errors import InvalidDicomError
 from nnunet_spine.cases import UNKNOWN, Closed, Compartment, Region, Split, parse_enum
 from nnunet_spine.dataset_conversion.dicom_discovery import series_details
 from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
-from nnunet_spine.dataset_conversion.dicom_grouping import group_files
+from nnunet_spine.dataset_conversion.dicom_grouping import Export, group_files
 from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
-from nnunet_spine.dataset_conversion.problems import Problem, note
+from nnunet_spine.dataset_conversion.problems import Problem, note, warning
+from nnunet_spine.dataset_conversion.reference_matching import slices_not_there
 from nnunet_spine.dataset_conversion.reference_selection import Claim, words_of
 from nnunet_spine.dataset_conversion.series_parts import parts_of
 from nnunet_spine.dataset_conversion.source_files import Absent, look_below, why_absent
@@ -70,7 +71,10 @@ def read_case_list(path: Path, *, progress: Progress = silent) -> Discovery:
     _check_split(cases)
     notes = [note("cases.csv", f"{len(unused)} rows say use=no and were left out")] if unused else []
     return Discovery(
-        tuple(cases), (*notes, *_shared_references(cases)), proposals=tuple(_proposal(case) for case in cases)
+        tuple(cases),
+        (*notes, *folders.problems, *_shared_references(cases)),
+        ignored=folders.ignored(),
+        proposals=tuple(_proposal(case) for case in cases),
     )
 
 
@@ -87,18 +91,56 @@ def _proposal(case: SourceCase) -> Proposal:
 
 
 class _Folders:
-    """MR series below folders, taken apart where they hold several volumes; each folder is read once."""
+    """MR series below folders, whole and taken apart if they hold several volumes; each folder is read once."""
 
     def __init__(self) -> None:
-        self._series: dict[tuple[Path, bool], list[Series]] = {}
+        self._exports: dict[tuple[Path, bool], Export] = {}
+        self._problems: dict[tuple[Path, bool], list[Problem]] = {}
 
-    def __call__(self, folder: Path, *, nested: bool) -> list[Series]:
-        """Series of a folder, with the folders below it where `nested`."""
-        if (folder, nested) not in self._series:
-            files = look_below(folder).files if nested else (file for file in folder.iterdir() if file.is_file())
-            found = group_files(folder, files).series
-            self._series[folder, nested] = [part for series in found if series.is_mr for part in parts_of(series)]
-        return self._series[folder, nested]
+    @property
+    def problems(self) -> list[Problem]:
+        """Warnings on what could not be read in the folders, each at the first row that asked for it."""
+        return [problem for problems in self._problems.values() for problem in problems]
+
+    def problems_of(self, image: Path) -> list[Problem]:
+        """Those of the folder of an image."""
+        return self._problems.get(_folder_of(image), [])
+
+    def parts(self, image: Path, where: str) -> list[Series]:
+        """Volumes of a folder and those below it, or of the folder of a file; `where` is the row that asks."""
+        return [part for series in self._mr(image, where) for part in parts_of(series)]
+
+    def whole(self, image: Path, part: Series) -> Series:
+        """The series that one of these volumes belongs to."""
+        return next(series for series in self._mr(image, "") if series.key == part.key)
+
+    def ignored(self) -> tuple[str, ...]:
+        """Files of the folders that could not be read."""
+        names: set[str] = set()
+        for (folder, _), export in self._exports.items():
+            names.update(export.damaged, (path.relative_to(folder).as_posix() for path in export.below.absent))
+        return tuple(sorted(names))
+
+    def _mr(self, image: Path, where: str) -> list[Series]:
+        key = _folder_of(image)
+        if key not in self._exports:
+            folder, nested = key
+            below = look_below(folder, nested=nested)
+            export = self._exports[key] = group_files(folder, below.files, below=below)
+            self._problems[key] = [replace(problem, where=where) for problem in (*below.warnings(), *_damaged(export))]
+        return [series for series in self._exports[key].series if series.is_mr]
+
+
+def _folder_of(image: Path) -> tuple[Path, bool]:
+    """The folder of an image, and whether the image is that folder, with all that lies below it."""
+    return (image, True) if image.is_dir() else (image.parent, False)
+
+
+def _damaged(export: Export) -> list[Problem]:
+    if not export.damaged:
+        return []
+    found = f"{len(export.damaged)} DICOM files in the folder of its image are damaged"
+    return [warning("", found, "whole files", "The private mapping names them; export them again")]
 
 
 def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Folders) -> SourceCase:
@@ -117,7 +159,15 @@ def _case_of_row(row: Mapping[str, str], folder: Path, where: str, folders: _Fol
         _check_volume(image, f"cases.csv, {where}: the image")
         files: tuple[Path, ...] = (image,)
     else:
-        series = _series_at(image, where, row, folders)
+        series, whole = _series_at(image, where, row, folders)
+        if missing := slices_not_there(reference, whole):
+            slices = f"{missing} slices" if missing > 1 else "1 slice"
+            unread = [problem.found for problem in folders.problems_of(image)]
+            why = f" ({'; '.join(unread)})" if unread else ""
+            raise BadInput(
+                f"cases.csv, {where}: the reference was drawn on {slices} that the image does not hold{why}. Export "
+                "the whole series again."
+            )
         files, frames = series.files, series.frames
         words = [] if is_volume_file(reference) else words_of(read_header(reference))
         header_details, uids = series_details(series.header, words), (series.study_uid, series.uid)
@@ -199,36 +249,44 @@ def _is_dicom_reference(path: Path) -> bool:
         return False
 
 
-def _series_at(path: Path, where: str, row: Mapping[str, str], folders: _Folders) -> Series:
-    """The MR series that a folder holds, or that a file belongs to; columns series and part choose among several."""
+def _series_at(path: Path, where: str, row: Mapping[str, str], folders: _Folders) -> tuple[Series, Series]:
+    """The volume that a folder holds, or that a file belongs to, and its whole series.
+
+    Columns series and part choose among several.
+    """
     what = f"cases.csv, {where}: the image"
     if path.is_dir():
         uid = row.get("series", "")
-        series = [s for s in folders(path, nested=True) if not uid or s.uid == uid]
+        series = [s for s in folders.parts(path, where) if not uid or s.uid == uid]
         count = len({s.key for s in series})
         if count != 1:
             raise BadInput(f"{what} is a folder with {count} MR series. Name one file of the series to use.")
     else:
         _check_is_dicom(path, what)
-        found = folders(path.parent, nested=False)
+        found = folders.parts(path, where)
         keys = {s.key for s in found if path in s.files}
         series = [s for s in found if s.key in keys]
         if not series:
             raise BadInput(f"{what} is DICOM, but no MR image. Name a file of the MR series.")
-    return _part_of(series, row.get("part", ""), what)
+    part = _part_of(series, row.get("part", ""), what)
+    return part, folders.whole(path, part)
 
 
-def _part_of(series: Sequence[Series], told: str, what: str) -> Series:
+def _part_of(series: Sequence[Series], named: str, what: str) -> Series:
     """The part that the column names; the only one where it is empty."""
-    if not told and len(series) == 1 and not series[0].flaw:
+    if not named and len(series) == 1 and not series[0].flaw:
         return series[0]
-    chosen = [s for s in series if told == str(s.part)]
-    if len(chosen) != 1:
-        raise BadInput(
-            f"{what} is a series of {len(series)} volumes, separated by {series[0].separated_by or 'nothing'}. "
-            f"Give the number of the one to use, 1 to {len(series)}, in a column part."
-        )
-    return chosen[0]
+    chosen = [s for s in series if named == str(s.part)]
+    if len(chosen) == 1:
+        return chosen[0]
+    number = f"give the number of the one to use, 1 to {len(series)}, in a column part"
+    if flaw := next((s.flaw for s in series if s.flaw), ""):
+        remedy = "Export the whole series again" + (f", or {number}" if len(series) > 1 else "")
+        raise BadInput(f"{what} is a series with {flaw}. {remedy}.")
+    raise BadInput(
+        f"{what} is a series of {len(series)} volumes, separated by {series[0].separated_by or 'nothing'}. "
+        f"{number.capitalize()}."
+    )
 
 
 def _check_is_dicom(path: Path, what: str) -> None:

@@ -80,17 +80,19 @@ class SourceFiles:
         ]
 
 
-def look_below(folder: Path) -> SourceFiles:
+def look_below(folder: Path, *, nested: bool = True) -> SourceFiles:
     """Walk through a folder, following links to other folders; a folder is walked once, by a link's name first.
 
     Parameters
     ----------
     folder
         One that does not exist holds nothing.
+    nested
+        Whether to enter the folders below it.
     """
     found = SourceFiles()
     if folder.is_dir():
-        _walk(folder, found)
+        _walk(folder, found, nested=nested)
     found.files.sort()
     return found
 
@@ -106,7 +108,7 @@ def why_absent(path: Path) -> Absent | None:
     return _why_unreadable(path, status)
 
 
-def _walk(root: Path, found: SourceFiles) -> None:
+def _walk(root: Path, found: SourceFiles, *, nested: bool) -> None:
     walked: set[tuple[int, int]] = set()
     visible, hidden = [(root, root.stat())], list[tuple[Path, os.stat_result]]()  # no recursion: folders may be deep
     while visible or hidden:  # hidden ones last: a folder found under a plain name as well does not count as hidden
@@ -123,7 +125,8 @@ def _walk(root: Path, found: SourceFiles) -> None:
         for entry in entries:
             path, status, unseen = Path(entry.path), _status(entry), concealed or entry.name.startswith(".")
             if status is not None and stat.S_ISDIR(status.st_mode):
-                (hidden if unseen else visible).append((path, status))
+                if nested:
+                    (hidden if unseen else visible).append((path, status))
             elif status is None and entry.is_dir(follow_symlinks=False):  # deeper than a path can name
                 found.absent[path] = Absent.CLOSED_FOLDER
             else:

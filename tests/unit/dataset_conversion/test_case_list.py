@@ -9,6 +9,7 @@ import SimpleITK as sitk
 
 from nnunet_spine.cases import Compartment, Region, Split
 from nnunet_spine.dataset_conversion.case_list import read_case_list
+from nnunet_spine.dataset_conversion.problems import Severity
 from nnunet_spine.errors import BadInput, NotFound
 
 HEADER = "patient,image,reference,compartment,tumor_type,split,maker,field_strength,region"
@@ -44,6 +45,54 @@ def test_a_dicom_image_is_a_folder_or_any_file_of_it(make: Any, volumes: Path, o
     assert sorted(case.image) == sorted(paths)
     assert (case.details.maker, case.details.region) == ("Canon", Region.LUMBAR)
     assert case.details.tumor_type == "ependymoma"
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+@pytest.mark.parametrize("lost", [0, 3, 5])
+@pytest.mark.parametrize("how", ["gone", "dangling", "damaged"])
+def test_slices_that_the_reference_was_drawn_on_are_missed(
+    make: Any, volumes: Path, one_file: bool, lost: int, how: str
+) -> None:
+    folder = volumes.parent
+    datasets = make.datasets_of(make.Plan(make.asymmetric()))
+    make.write_segmentation(folder / "SEG" / "IM1", datasets, make.blob())
+    paths = make.write_datasets(folder / "s", datasets)
+    content = paths[lost].read_bytes()
+    paths[lost].unlink()
+    if how == "dangling":
+        paths[lost].symlink_to("../.git/annex/objects/a/b/MD5E-s1--0/MD5E-s1--0")
+    elif how == "damaged":
+        paths[lost].write_bytes(content[:200])
+    image = paths[(lost + 1) % 6].relative_to(folder) if one_file else "s"
+    with pytest.raises(BadInput, match=r"row 2: the reference was drawn on 1 slice that the image does not") as caught:
+        read_case_list(rewrite(volumes, f"p,{image},SEG/IM1,,,,,,"))
+    why = {"gone": "", "dangling": "1 links lead nowhere (git-annex files", "damaged": "1 DICOM files in the folder of"}
+    assert why[how] in str(caught.value)
+
+
+def test_what_cannot_be_read_beside_an_image_is_warned_of_once(make: Any, volumes: Path) -> None:
+    folder = volumes.parent / "s"
+    make.write_datasets(folder, make.datasets_of(make.Plan(make.asymmetric())))
+    (folder / "more").symlink_to("nowhere")
+    found = read_case_list(rewrite(volumes, "p,s,r0.nii.gz,,,,,,", "q,i1.nii.gz,r1.nii.gz,,,,,,"))
+    (warned,) = found.problems
+    assert (warned.where, warned.severity, warned.found) == ("row 2", Severity.WARNING, "1 links lead nowhere")
+    assert found.ignored == ("more",)
+
+
+@pytest.mark.parametrize("named", ["", "1"])
+def test_a_flaw_of_a_series_is_named(make: Any, volumes: Path, named: str) -> None:
+    datasets = make.datasets_of(make.Plan(make.asymmetric()))
+    del datasets[3].ImageOrientationPatient
+    make.write_datasets(volumes.parent / "s", datasets)
+    header = "patient,image,reference,part"
+    row = f"p,s,r0.nii.gz,{named}"
+    if named:  # asked for in so many words
+        (case,) = read_case_list(rewrite(volumes, row, header=header)).cases
+        assert len(case.image) in (1, 5)
+    else:
+        with pytest.raises(BadInput, match="1 of 6 slices without orientation. Export the whole series again, or give"):
+            read_case_list(rewrite(volumes, row, header=header))
 
 
 def test_other_files_beside_a_series_do_not_matter(make: Any, volumes: Path) -> None:
