@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures.process import BrokenProcessPool
@@ -18,6 +19,7 @@ from nnunet_spine.dataset_conversion.dicom_headers import (
     Series,
     Slice,
     attributes_of,
+    number_of,
     numbers_of,
     read_header,
     text_of,
@@ -33,6 +35,12 @@ from nnunet_spine.worker_processes import map_with_help
 
 FILES_AT_ONCE, FILES_PER_HELPER = 32, 400
 """Files whose headers a process takes at a time, and how many are worth another process."""
+
+SAME_INSTANCE_MM = 0.1
+"""Files of one instance UID that lie nearer are one instance, whose place may be rounded differently."""
+
+_RESCALE = (("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
+"""Attributes by which stored values become others, and what they are if they are missing."""
 
 _WITHOUT_UID = (
     *("StudyInstanceUID", "PatientID", "SeriesNumber", "SeriesDescription", "ProtocolName", "SeriesDate", "SeriesTime"),
@@ -137,7 +145,7 @@ class FileRead:
     series
         Series Instance UID and kind of object; if the UID is blank, what else separates series.
     instance
-        What a copy of it shares: instance, kind of object, place, size in voxels.
+        What a copy of it shares: instance, kind of object, size in voxels, rescale.
     is_lossy
         Whether its pixels were compressed with loss.
     planes
@@ -172,14 +180,21 @@ def read_file(path: Path) -> FileRead:
         return FileRead(path, "damaged")
     uid = text_of(header, "SeriesInstanceUID")
     series = (uid, kind) if uid else ("", kind, *(text_of(header, keyword) for keyword in _WITHOUT_UID))
-    place = numbers_of(header, "ImagePositionPatient", 3)
     instance = (
         text_of(header, "SOPInstanceUID"),
         kind,
-        place and tuple(round(v, 2) for v in place),
-        *(text_of(header, keyword) for keyword in ("Rows", "Columns", "NumberOfFrames")),
+        *(number_of(header, keyword) for keyword in ("Rows", "Columns", "NumberOfFrames")),
+        *(number_of(header, keyword) or default for keyword, default in _RESCALE),
     )
     return FileRead(path, series=series, instance=instance, is_lossy=lossy, planes=planes)
+
+
+def _is_at_one_place(one: FileRead, other: FileRead) -> bool:
+    """Whether two files of one instance UID lie at one place; archives share UIDs between slices, too."""
+    here, there = (numbers_of(read.planes[0].header, "ImagePositionPatient", 3) for read in (one, other))
+    if here is None or there is None:
+        return here == there
+    return math.dist(here, there) <= SAME_INSTANCE_MM
 
 
 @dataclass
@@ -204,7 +219,7 @@ class _Gathered:
     def _keep(self, read: FileRead) -> None:
         """Keep an instance once: of copies the first, and one without loss rather than one with."""
         alike = self.instances[read.instance] if read.instance[0] else []
-        for earlier in list(alike):
+        for earlier in [one for one in alike if _is_at_one_place(one, read)]:
             if earlier.is_lossy and not read.is_lossy:
                 alike.remove(earlier)
                 self.kept.remove(earlier)

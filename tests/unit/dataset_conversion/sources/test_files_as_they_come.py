@@ -124,6 +124,24 @@ def test_an_instance_that_is_there_twice_is_used_once(
     check_voxels(read_series(case.image).volume, plan, plan.array)
 
 
+def test_copies_may_be_rounded_differently_and_may_not_mean_other_values(make: Any, tmp_path: Path) -> None:
+    datasets = make.datasets_of(make.Plan(make.asymmetric(), rescale=(2.0, 0.0)))
+    again = [copy.deepcopy(dataset) for dataset in datasets]
+    for dataset in again:
+        place = [float(v) for v in dataset.ImagePositionPatient]
+        dataset.ImagePositionPatient = [f"{round(v + 0.004, 2):.10g}" for v in place]
+        dataset.RescaleSlope = "2.000000"
+    other = copy.deepcopy(datasets[0])
+    other.RescaleSlope = 3.0
+    make.write_datasets(tmp_path / "a", datasets)
+    make.write_datasets(tmp_path / "b", again)
+    make.write_datasets(tmp_path / "c", [other])
+    export = read_export(tmp_path)
+    assert len(export.copies) == 6
+    (series,) = export.series
+    assert len(series.slices) == 7
+
+
 def test_a_copy_with_loss_gives_way(make: Any, check_voxels: Any, tmp_path: Path) -> None:
     import io
 
