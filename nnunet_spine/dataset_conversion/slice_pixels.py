@@ -194,6 +194,9 @@ def _padding(dataset: Any, stored: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         ends = [int(dataset[k].value) for k in ("PixelPaddingValue", "PixelPaddingRangeLimit") if k in dataset]
     except (TypeError, ValueError, *HEADER_ERRORS):
         ends = []
+    if int(dataset.get("PixelRepresentation") or 0) == 1:  # also if they are written as unsigned numbers, of type US
+        bits = int(dataset.get("BitsAllocated") or 16)
+        ends = [end - (1 << bits) if end >= 1 << (bits - 1) else end for end in ends]
     if not ends or "PixelPaddingValue" not in dataset:
         return np.zeros(stored.shape, bool)
     return np.asarray((stored >= min(ends)) & (stored <= max(ends)))

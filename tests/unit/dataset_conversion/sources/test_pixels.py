@@ -7,6 +7,7 @@ from typing import Any
 
 import imagecodecs
 import numpy as np
+import pydicom
 import pytest
 import SimpleITK as sitk
 from pydicom.encaps import encapsulate
@@ -126,6 +127,18 @@ def test_padding_far_from_the_values_does_not_spoil_the_range(
     lowest = plan.array[:, 1:].min() if changed else 0
     assert (found.volume.array.min(), found.volume.array.max() <= 479) == (lowest, True)
     assert [note.split(" voxels")[0] for note in found.notes] == (["48"] if changed else [])  # 6 slices of 8 columns
+
+
+def test_padding_of_signed_pixels_may_be_written_as_an_unsigned_number(make: Any, tmp_path: Path) -> None:
+    plan = make.Plan(make.asymmetric())
+    datasets = make.datasets_of(plan)
+    for dataset, pixels in zip(datasets, plan.array.astype(np.int16), strict=True):
+        pixels[0] = -2000
+        dataset.PixelRepresentation, dataset.PixelData = 1, pixels.astype("<i2").tobytes()
+        dataset[0x00280120] = pydicom.DataElement(0x00280120, "US", 65536 - 2000)
+    found = read_series(make.write_datasets(tmp_path, datasets))
+    assert found.volume.array.min() == plan.array[:, 1:].min()
+    assert [note.split(" voxels")[0] for note in found.notes] == ["48"]
 
 
 @pytest.mark.parametrize(("photometric", "shape", "inverted"), [
