@@ -53,6 +53,7 @@ KEYWORDS = (
     "FrameOfReferenceUID",
     "ImagesInAcquisition",
     "NumberOfFrames",
+    "SliceThickness",
     "LossyImageCompression",
     "ReferencedFrameOfReferenceSequence",
     "StructureSetROISequence",

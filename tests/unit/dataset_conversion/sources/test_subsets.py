@@ -157,3 +157,96 @@ def test_stacks_side_by_side_are_one_volume_only_if_they_continue_each_other(mak
     make.write_datasets(tmp_path / "two", one_series(upper, lower))
     assert [len(part.slices) for part in parts_in(tmp_path / "two")] == [6, 6]
     assert np.ptp([part.places for part in parts_in(tmp_path / "two")]) == 0
+
+
+def turned_in_plane(dataset: Any) -> None:
+    """The same pixels in the same place, stored from the opposite corner."""
+    row, column = np.reshape([float(v) for v in dataset.ImageOrientationPatient], (2, 3))
+    down, right = (float(v) for v in dataset.PixelSpacing)
+    corner = np.array([float(v) for v in dataset.ImagePositionPatient])
+    corner += row * right * (dataset.Columns - 1) + column * down * (dataset.Rows - 1)
+    dataset.ImagePositionPatient = [f"{v:.10g}" for v in corner]
+    dataset.ImageOrientationPatient = [f"{v:.12g}"[:16] for v in (*-row, *-column)]
+
+
+@pytest.mark.parametrize(
+    ("change", "found"),
+    [
+        (lambda one: delattr(one, "ImageOrientationPatient"), "1 of 6 slices without orientation"),
+        (lambda one: delattr(one, "ImagePositionPatient"), "1 of 6 slices without position"),
+        (lambda one: setattr(one, "ImagePositionPatient", None), "1 of 6 slices without position"),
+        (turned_in_plane, "6 slices of one stack, but of different orientation"),
+    ],
+    ids=["no orientation", "no position", "empty position", "turned in its plane"],
+)
+@pytest.mark.parametrize("odd", [0, 3, 5])
+def test_a_slice_that_cannot_be_placed_is_not_left_out(
+    make: Any, tmp_path: Path, change: Any, found: str, odd: int
+) -> None:
+    datasets = make.datasets_of(make.Plan(make.asymmetric()))
+    make.write_segmentation(tmp_path / "SEG" / "IM1", datasets, make.blob())
+    change(datasets[odd])
+    make.write_datasets(tmp_path / "a", datasets)
+    discovery = discover_export(tmp_path)
+    assert discovery.cases == ()
+    (error,) = discovery.problems
+    assert found in error.found
+
+
+@pytest.mark.parametrize(("rescale", "sound"), [((0.4, 0.0), False), ((1.0, -5.0), False), ((1.0, 0.0), True)])
+@pytest.mark.parametrize("missing", [[2], [0, 1, 2, 3, 4]])
+def test_a_rescale_that_some_slices_lack(
+    make: Any, tmp_path: Path, rescale: tuple[float, float], sound: bool, missing: list[int]
+) -> None:
+    datasets = make.datasets_of(make.Plan(make.asymmetric()))
+    for number, dataset in enumerate(datasets):
+        if number not in missing:
+            dataset.RescaleSlope, dataset.RescaleIntercept = rescale
+    make.write_datasets(tmp_path, datasets)
+    (part,) = parts_in(tmp_path)
+    assert part.flaw == ("" if sound else f"{len(missing)} of 6 slices without Rescale Slope, unlike the others")
+
+
+def test_an_enhanced_object_that_does_not_describe_all_its_frames(make: Any, enhanced: Any, tmp_path: Path) -> None:
+    dataset = enhanced(make.Plan(make.asymmetric()), frames=[{"slice": k} for k in range(6)])
+    del dataset.PerFrameFunctionalGroupsSequence[-1]
+    dataset.save_as(tmp_path / "e", enforce_file_format=True)
+    (part,) = parts_in(tmp_path)
+    assert part.flaw == "a file of 6 frames that describes 5"
+
+
+def moved(datasets: list[Any], digits: int) -> list[Any]:
+    """The same places, rounded."""
+    for dataset in datasets:
+        dataset.ImagePositionPatient = [f"{round(float(v), digits):.10g}" for v in dataset.ImagePositionPatient]
+    return datasets
+
+
+@pytest.mark.parametrize(
+    ("keyword", "first", "second"),
+    [
+        ("AcquisitionNumber", 201, 202),
+        ("TemporalPositionIdentifier", 120, 121),
+        ("TriggerTime", 1000.0, 1005.0),
+        ("EchoTime", 10.0, 12.0),
+    ],
+)
+@pytest.mark.parametrize("digits", [10, 2, 1])
+@pytest.mark.parametrize("trigger", [False, True])
+def test_two_volumes_at_one_place(
+    make: Any, tmp_path: Path, keyword: str, first: float, second: float, digits: int, trigger: bool
+) -> None:
+    """Whatever their numbers, their rounding, and a time of each slice that says nothing of volumes."""
+    groups = [
+        make.datasets_of(make.Plan(make.asymmetric(seed=n), tags={keyword: value}))
+        for n, value in ((1, first), (2, second))
+    ]
+    moved(groups[1], digits)
+    if trigger and keyword != "TriggerTime":
+        for number, dataset in enumerate([one for group in groups for one in group]):
+            dataset.TriggerTime = 37.5 * number
+    make.write_datasets(tmp_path, one_series(*groups))
+    parts = parts_in(tmp_path)
+    assert [(part.places, part.places_of_whole, part.flaw) for part in parts] == [(6, 6, "")] * 2
+    numbers = [{float(one.header[keyword]) for one in part.slices} for part in parts]
+    assert sorted(map(sorted, numbers)) == [[first], [second]]
