@@ -16,7 +16,7 @@ from typing import TypeVar
 
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import numbered_rows, read_json, write_csv, write_json
-from nnunet_spine.json_entries import Entry, is_name
+from nnunet_spine.json_entries import Entry, is_file_name, is_name
 
 UNKNOWN = "unknown"
 SPLITS_FILE = "splits_final.json"
@@ -148,8 +148,8 @@ def _case_of_row(row: dict[str, str], where: str) -> Case:
         raise BadInput(f"{where}: `case` and `patient` must not be empty.")
     if long := next((name for name in CASE_COLUMNS if len(row.get(name, "")) > LONGEST_VALUE), ""):
         raise BadInput(f"{where}: {long} has {len(row[long])} characters; expected at most {LONGEST_VALUE}.")
-    if not (is_name(row["case"]) and is_name(row["patient"])):
-        raise BadInput(f"{where}: `case` or `patient` holds a control character. Remove it.")
+    if not (is_file_name(row["case"]) and is_name(row["patient"])):
+        raise BadInput(f"{where}: `case` or `patient` holds a control character, or `case` a path. Correct it.")
     strength = row.get("field_strength", "")
     try:
         field_strength = float(strength.replace(",", ".")) if strength else None
@@ -214,7 +214,7 @@ def read_fold(path: Path, number: int) -> Fold:
 
 
 def _identifiers(cases: Entry) -> tuple[str, ...]:
-    return tuple(sorted(str(case.value) if type(case.value) is int else case.name() for case in cases.items()))
+    return tuple(sorted(str(case.value) if type(case.value) is int else case.file_name() for case in cases.items()))
 
 
 def _check_folds(folds: Sequence[Fold], path: Path) -> None:

@@ -89,6 +89,13 @@ class Entry:
             raise self.expected("a name")
         return text
 
+    def file_name(self) -> str:
+        """Return a text that `is_file_name`."""
+        text = self.text()
+        if not is_file_name(text):
+            raise self.expected("a name without separators of folders")
+        return text
+
     def number(self, low: float = -math.inf, high: float = math.inf) -> float:
         """Return a finite number within bounds."""
         value = self.value
@@ -134,6 +141,11 @@ class Entry:
 def is_name(text: str) -> bool:
     """Whether a text can name a case or a patient: it is not blank, and has no control character or lone surrogate."""
     return bool(text.strip()) and not any(unicodedata.category(character) in {"Cc", "Cs"} for character in text)
+
+
+def is_file_name(text: str) -> bool:
+    """Whether a text can name a case, whose files it names too: a name that leads to no other folder."""
+    return is_name(text) and not set("/\\") & set(text) and text not in (".", "..")
 
 
 def read_entry(file: Path, remedy: str) -> Entry:

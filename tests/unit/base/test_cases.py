@@ -42,6 +42,8 @@ def test_only_case_and_patient_must_be_there(tmp_path: Path) -> None:
         ("case\na\n", "no column patient"),
         ("case,patient\na,\n", "row 2.*must not be empty"),
         ("case,patient\na\x1bb,p\n", "row 2.*holds a control character"),
+        ("case,patient\n../a,p\n", "row 2.*or `case` a path"),
+        ("case,patient\n/etc/a,p\n", "row 2.*or `case` a path"),
         (f"case,patient,maker\na,p,{'x' * 501}\n", "row 2: maker has 501 characters; expected at most 500"),
         ("case,patient,field_strength\na,p,nan\n", "row 2: field_strength is 'nan'; expected tesla"),
         ("case,patient,field_strength\na,p,inf\n", "row 2: field_strength is 'inf'; expected tesla"),
@@ -86,6 +88,10 @@ def test_splits_come_back_in_nnunets_form(tmp_path: Path) -> None:
         ('[{"train": ["b"], "val": [" "]}]', r"\[0\]\.val\[0\] is ' '; expected a name"),
         ('[{"train": ["b"], "val": ["a\\n"]}]', "expected a name"),
         ('[{"train": ["b"], "val": ["\\ud800"]}]', "expected a name"),
+        *(
+            (f'[{{"train": ["b"], "val": ["{name}"]}}]', "expected a name without separators of folders")
+            for name in ("/etc/a", "../a", "a/b", "..", ".", "a\\\\b")
+        ),
         ('[{"train": ["b"], "val": [true]}]', r"\[0\]\.val\[0\] is true; expected a text"),
         ('[{"train": ["b"], "val": ["a", "a"]}]', "fold 0 lists its test case a twice. Keep it once"),
         ('[{"train": ["a"], "val": ["a"]}]', "fold 0 trains on cases that it is tested on: a"),
