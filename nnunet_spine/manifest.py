@@ -86,6 +86,15 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
     write_json(folder / MANIFEST_FILE, manifest)
 
 
+def predicted_by(folder: Path) -> tuple[int | str, ...]:
+    """Folds of the model that made the predictions in a folder, as their manifest says; none if there is none."""
+    path = folder / MANIFEST_FILE
+    content = read_json(path) if is_regular_file(path) else None
+    parameters = content.get("parameters") if isinstance(content, dict) and content.get("step") == "predict" else None
+    folds = parameters.get("folds") if isinstance(parameters, dict) else None
+    return tuple(fold for fold in folds if type(fold) in (int, str)) if isinstance(folds, list) else ()
+
+
 def recorded_departures(*folders: Path) -> list[Departure]:
     """Departures that the manifests of folders, and of the folds below them, record; each once.
 

@@ -20,7 +20,9 @@ from nnunet_spine.evaluation.surfaces import tool_with_version
 from nnunet_spine.files import is_folder
 from nnunet_spine.grids import difference, rounding_note
 from nnunet_spine.images import volume_stem
+from nnunet_spine.manifest import MANIFEST_FILE, predicted_by
 from nnunet_spine.nnunet.environment import allocated_cpus
+from nnunet_spine.nnunet.model_folder import ALL
 from nnunet_spine.progress import Progress, silent
 from nnunet_spine.protocol import PROTOCOL, Criterion
 
@@ -90,11 +92,12 @@ def evaluate(
     NotFound
         Where a folder is absent, or holds no file of any test case.
     BadInput
-        Where `cases` lacks a test case.
+        If `cases` lacks a test case, or the predictions are by folds that trained on test cases.
     """
     fold_of = {case: fold.number for fold in folds for case in fold.test}
     references = _references(reference, fold_of)
     located = locate_predictions(predictions, fold_of)
+    _check_unseen(predictions, folds, located.paths)
     patients = _patients(cases, fold_of)
     jobs = [
         _Job(case, patients.get(case, case), number, references.get(case), located.paths.get(case))
@@ -109,6 +112,23 @@ def evaluate(
         notes=tuple(_notes(cases, untested)),
         tools={"HD95 and NSD": tool_with_version()},
     )
+
+
+def _check_unseen(predictions: Path, folds: Sequence[Fold], predicted: Mapping[str, Path]) -> None:
+    """Refuse what `nnunet-spine predict` made of test cases with folds that trained on them, as its manifest says."""
+    used = predicted_by(predictions)
+    if ALL in used:
+        trained = {case for fold in folds for case in (*fold.train, *fold.test)}
+    else:
+        trained = {case for fold in folds if fold.number in used for case in fold.train}
+    if seen := trained & set(predicted):
+        names = ", ".join(str(one) for one in used)
+        raise BadInput(
+            f"The predictions in {predictions} are by the folds {names} of a model (its {MANIFEST_FILE}), which "
+            f"trained on {len(seen)} of the {len(predicted)} cases: their Dice says nothing about new patients. Give "
+            "the folder of the model, whose folds hold predictions of their own test cases. If they are other patients "
+            f"with names of cases, move the {MANIFEST_FILE} away."
+        )
 
 
 def _references(folder: Path, fold_of: Mapping[str, int]) -> dict[str, Path]:

@@ -324,7 +324,7 @@ def name_some(items: Sequence[str], most: int = NAMED_AT_MOST) -> str:
 def _case_of(row: Entry) -> CaseResult:
     dice = row.get("dice").optional(_share)
     result = CaseResult(
-        case=row.get("case").name(),
+        case=row.get("case").file_name(),
         patient=row.get("patient").name(),
         fold=row.get("fold").count(0, MOST_FOLDS),
         dice=dice,

@@ -1,3 +1,4 @@
+import json
 import os
 from importlib.metadata import version
 
@@ -33,6 +34,32 @@ def test_dice_detection_and_volumes(three):
     assert [results[c].detected for c in "abc"] == [True, False, True]
     assert results["a"].reference_volume_ml == pytest.approx(1.0)  # 100 voxels of 10 mm3
     assert results["a"].prediction_volume_ml == pytest.approx(1.0)
+
+
+def predicted_with(cohort, *folds, step="predict"):
+    content = {"step": step, "parameters": {"folds": list(folds)}}
+    (cohort.predictions / "manifest.json").write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(("folds", "seen"), [(("all",), 4), ((0, 1), 4), ((1,), 2), ((0,), 2), ((7,), 0), (("0",), 0)])
+def test_predictions_by_folds_that_trained_on_the_cases_are_refused(cohort, folds, seen):
+    for case, fold in (("a", 0), ("b", 0), ("c", 1), ("d", 1)):
+        cohort.add(case, fold, 40)
+    predicted_with(cohort, *folds)
+    if seen:
+        with pytest.raises(BadInput, match=f"trained on {seen} of the 4 cases: their Dice says nothing about new"):
+            judge(cohort)
+    else:
+        assert len(judge(cohort).results) == 4
+
+
+def test_predictions_by_a_fold_of_its_own_test_cases_are_judged(cohort):
+    for case, fold in (("a", 0), ("b", 0), ("c", 1)):
+        cohort.add(case, fold, 40 if fold == 0 else None)
+    predicted_with(cohort, 0)
+    assert [r.dice for r in judge(cohort).results if r.fold == 0] == [0.4, 0.4]
+    predicted_with(cohort, "all", step="evaluate")
+    assert len(judge(cohort).results) == 3
 
 
 def test_progress_is_told_case_by_case(three):
