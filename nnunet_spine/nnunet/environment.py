@@ -33,6 +33,9 @@ PLANS_NAME = "nnUNetSpinePlans"
 CONFIGURATION = "3d_fullres"
 DEFAULT_TRAINER = "nnUNetTrainerSpine"
 
+MOST_DIGITS, MOST_CPUS = 18, 1024
+"""Of numbers that people write; no text of more digits is read as one."""
+
 CPUS_VARIABLE = "NNUNET_SPINE_CPUS"
 """CPUs of one job where several share a machine or an allocation."""
 
@@ -113,7 +116,7 @@ class Workspace:
         names = sorted(set(self._dataset_names()))
         if dataset in names:
             return dataset
-        if not dataset.isdecimal() or not 0 < int(dataset) < 1000:
+        if not 0 < (whole_number(dataset) or 0) < 1000:
             raise BadInput(
                 f"{dataset[:60]!r} is no data set. Give its number (1 to 999) or its full name; "
                 f"found {', '.join(names) or 'none'} under {self.raw}."
@@ -140,14 +143,20 @@ class Workspace:
         return self.results / dataset_name / f"{trainer}__{plans}__{configuration}"
 
 
+def whole_number(text: str) -> int | None:
+    """The number that a text of at most 18 digits is; None for any other text."""
+    return int(text) if text.isdecimal() and len(text) <= MOST_DIGITS else None
+
+
 def whole_variable(name: str, default: int) -> int:
     """Whole number, 0 or above, of an environment variable."""
     text = os.environ.get(name, "")
     if not text:
         return default
-    if not text.isdecimal():
+    value = whole_number(text)
+    if value is None:
         raise BadInput(f"The variable {name} is {text[:40]!r}; expected a whole number.")
-    return int(text)
+    return value
 
 
 def positive_variable(name: str, default: int) -> int:
@@ -176,9 +185,9 @@ def trainers_folder() -> Path:
 def allocated_cpus() -> int:
     """CPUs that this process may use: its share, else what SLURM gave, else what the scheduler and a cgroup allow."""
     for variable in (CPUS_VARIABLE, "SLURM_CPUS_PER_TASK"):
-        given = os.environ.get(variable, "")
-        if given.isdecimal() and int(given) > 0:
-            return int(given)
+        given = whole_number(os.environ.get(variable, ""))
+        if given:
+            return min(given, MOST_CPUS)
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, min(allowed, _cgroup_cpus() or allowed))
 

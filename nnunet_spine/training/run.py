@@ -10,12 +10,13 @@ from typing import Any
 
 from nnunet_spine.cases import SPLITS_FILE, read_fold, read_splits
 from nnunet_spine.environment_variables import variables_set
-from nnunet_spine.errors import BadInput, MissingDependency, NotFound
+from nnunet_spine.errors import BadInput, MissingDependency, NotFound, NotWritable
 from nnunet_spine.files import make_folder
 from nnunet_spine.nnunet.environment import (
     CONFIGURATION,
     DEFAULT_TRAINER,
     EPOCHS_VARIABLE,
+    MOST_CPUS,
     PLANS_NAME,
     PRECISION_VARIABLE,
     SEED_VARIABLE,
@@ -157,10 +158,22 @@ def train_fold(job: TrainingJob, workspace: Workspace, *, progress: Progress = s
         TRUST_VARIABLE: int(job.trust_model) or None,
     }
     with variables_set(variables), sole_trainer(make_folder(folder)), STOP.listening():
+        _check_no_links(folder)
         done = is_complete(folder, inputs.predicted, with_probabilities=job.save_probabilities)
         if not done:  # by who held it before
             _train(job, inputs, progress, echo=echo)
     return Trained(folder, was_complete=False)
+
+
+def _check_no_links(folder: Path) -> None:
+    """Refuse links in a fold's folder, and among the files beside it: nnU-Net would write to where they lead."""
+    beside = [path for path in folder.parent.iterdir() if path.is_symlink() and not path.is_dir()]
+    within = [path for path in folder.rglob("*") if path.is_symlink()]
+    if links := sorted([*beside, *within]):
+        raise NotWritable(
+            f"{links[0]} is a link, and training would write to where it leads; expected files and folders. Remove "
+            f"{'it' if len(links) == 1 else f'the {len(links)} links of the model'}, or put the files themselves there."
+        )
 
 
 @dataclass(frozen=True)
@@ -185,6 +198,8 @@ def _check(job: TrainingJob, folder: Path) -> _Inputs:
     for option, value, least in (("epochs", job.epochs, 1), ("seed", job.seed, 0), ("threads", job.threads, 1)):
         if value is not None and value < least:
             raise BadInput(f"--{option} is {value}; expected at least {least}.")
+    if job.threads is not None and job.threads > MOST_CPUS:
+        raise BadInput(f"--threads is {str(job.threads)[:20]}; expected at most {MOST_CPUS}.")
     trusted = job.trust_model or is_trusted()
     plans = find_plans(folder, job.plans_name, job.dataset, trusted=trusted)
     where = str(folder / f"{job.plans_name}.json")

@@ -10,14 +10,14 @@ import numpy as np
 import pytest
 import torch
 
-from nnunet_spine.errors import BadInput, NotFound, WorkFailed
+from nnunet_spine.errors import BadInput, NotFound, NotWritable, WorkFailed
 from nnunet_spine.evaluation.probabilities import read_tumor_probability
 from nnunet_spine.files import read_json
 from nnunet_spine.images import read_volume
 from nnunet_spine.nnunet.environment import Workspace
 from nnunet_spine.nnunet.prediction import Model, predict_folder
 from nnunet_spine.training.epoch_log import read_epochs
-from nnunet_spine.training.run import TrainingJob, train_fold
+from nnunet_spine.training.run import TrainingJob, fold_folder, train_fold
 
 JOB = TrainingJob("58", 0, epochs=2, device="cpu", threads=1)
 
@@ -105,6 +105,21 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_checkpoint(tiny, tmp_path:
         train_fold(JOB, workspace, progress=lambda done, total, what="": epochs.append(done))
     (latest,) = tmp_path.rglob("checkpoint_latest.pth")
     assert torch.load(latest, weights_only=False)["current_epoch"] == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["fold_0/progress.png", "fold_0/validation/summary.json", "fold_0/training_progress.jsonl", "dataset.json"],
+)
+def test_links_in_a_models_folder_are_refused(tiny, tmp_path: Path, name: str) -> None:
+    workspace = elsewhere(tiny, tmp_path)
+    precious, link = tmp_path / "precious", fold_folder(JOB, workspace).parent / name
+    precious.write_text("mine")
+    link.parent.mkdir(parents=True)
+    link.symlink_to(precious)
+    with pytest.raises(NotWritable, match=f"{link.name} is a link, and training would write to where it leads"):
+        train_fold(JOB, workspace)
+    assert precious.read_text() == "mine"
 
 
 @pytest.mark.parametrize("fold", [4, 7, -1])

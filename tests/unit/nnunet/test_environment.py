@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from nnunet_spine.errors import BadInput, NotFound
-from nnunet_spine.nnunet.environment import Workspace, allocated_cpus, trainers_folder
+from nnunet_spine.nnunet.environment import Workspace, allocated_cpus, is_trusted, trainers_folder
 
 VARIABLES = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results", "nnUNet_extTrainer", "NNUNET_SPINE_HOME")
 
@@ -75,6 +75,16 @@ def test_the_trainers_folder_holds_one_module_for_each_public_trainer() -> None:
     assert all(name.startswith(("nnUNetTrainerSpine", "nnUNetTrainerDurable")) for name in names)
 
 
+def test_numbers_beyond_any_are_refused_or_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNUNET_SPINE_TRUST_MODEL", "1" * 5000)
+    with pytest.raises(BadInput, match="NNUNET_SPINE_TRUST_MODEL is '1{40}'; expected a whole number"):
+        is_trusted()
+    monkeypatch.setenv("NNUNET_SPINE_CPUS", "100000")
+    assert allocated_cpus() == 1024
+    monkeypatch.setenv("NNUNET_SPINE_CPUS", "1" * 5000)
+    assert 1 <= allocated_cpus() <= 1024
+
+
 @pytest.fixture
 def workspace(tmp_path: Path) -> Workspace:
     for folder, name in [("raw", "Dataset058_Spine"), ("results", "Dataset007_Other"), ("raw", "notes")]:
@@ -93,7 +103,7 @@ def test_a_data_set_by_number_or_name(workspace: Workspace) -> None:
     )
 
 
-@pytest.mark.parametrize("dataset", ["0", "1000", "-1", "spine", "", "5.8", "../58"])
+@pytest.mark.parametrize("dataset", ["0", "1000", "-1", "spine", "", "5.8", "../58", "9" * 5000])
 def test_what_is_no_data_set(workspace: Workspace, dataset: str) -> None:
     with pytest.raises(BadInput, match="1 to 999"):
         workspace.dataset_name(dataset)

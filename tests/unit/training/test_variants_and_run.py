@@ -103,7 +103,7 @@ def test_training_wants_plans_then_cases_then_a_fold(workspace: Workspace) -> No
     assert not workspace.results.exists()
 
 
-@pytest.mark.parametrize("option", [{"epochs": 0}, {"seed": -1}, {"threads": 0}])
+@pytest.mark.parametrize("option", [{"epochs": 0}, {"seed": -1}, {"threads": 0}, {"threads": 10**12}])
 def test_numbers_that_make_no_sense(workspace: Workspace, option: dict[str, int]) -> None:
     with pytest.raises(BadInput, match=f"--{next(iter(option))}"):
         train_fold(TrainingJob("58", 0, **option), workspace)
