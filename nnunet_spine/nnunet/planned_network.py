@@ -11,7 +11,7 @@ from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from torch import nn
 
-from nnunet_spine.errors import BadInput, NnunetSpineError
+from nnunet_spine.errors import BadInput, NnunetSpineError, WorkFailed
 
 FAMILIES = ("nnunet_spine.networks", "dynamic_network_architectures", "monai.networks", "torch.nn")
 """Packages whose networks, and parts of networks, plans may name."""
@@ -93,11 +93,17 @@ def built(name: str, build: Callable[[], nn.Module]) -> nn.Module:
     ------
     BadInput
         If the network `name` cannot be built of them.
+    WorkFailed
+        If there is not enough memory.
     """
     try:
         return build()
     except (TypeError, ValueError, LookupError, RuntimeError, AssertionError, ImportError, AttributeError) as error:
         if isinstance(error, NnunetSpineError):
             raise
+        if "memory" in str(error).lower() or "resource temporarily unavailable" in str(error).lower():
+            raise WorkFailed(
+                f"There is not enough memory to build the network {name}. Free some and run again."
+            ) from error
         reason = " ".join(str(error).split()) or "they contradict each other"
         raise BadInput(f"The network {name} cannot be built of the arguments in the plans: {reason}") from error

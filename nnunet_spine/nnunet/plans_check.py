@@ -261,6 +261,10 @@ def check_plans(plans: Mapping[str, Any], where: str, *, trusted: bool = False) 
         if "data_identifier" in configuration:
             _check(configuration, {"data_identifier": _NAME}, f"{where}, configuration {name}", trusted=trusted)
     _check(plans, _PLANS, where, trusted=trusted)
+    forward, backward = plans["transpose_forward"], plans["transpose_backward"]
+    if [forward[axis] for axis in backward] != [0, 1, 2]:
+        inverse = sorted(range(3), key=forward.__getitem__)
+        raise _wrong(where, "transpose_backward", backward, f"{inverse}, which undoes `transpose_forward` {forward}")
 
 
 def check_configuration(
@@ -381,6 +385,9 @@ def _check_special_labels(content: Mapping[str, Any], labels: Mapping[str, Any],
     largest = max(max(values) for values in plain.values())
     if "ignore" in labels and labels["ignore"] != largest + 1:
         raise _wrong(where, "labels.ignore", labels["ignore"], f"{largest + 1}, one above the others")
+    whole = {value for values in plain.values() for value in values}
+    if not any(isinstance(value, list) for value in labels.values()) and whole != set(range(largest + 1)):
+        raise _wrong(where, "labels", labels, "the whole numbers from 0 on, without a gap: nnU-Net numbers classes so")
     if any(len(values) > 1 for values in plain.values()):
         regions = sum(set(values) != {0} for values in plain.values())
         order = content.get("regions_class_order")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,7 @@ WRONG_PLANS = [
     ("transpose_forward", [0, 0, 2]),
     ("transpose_backward", [0, 1, True]),
     ("transpose_backward", "012"),
+    ("transpose_backward", [0, 2, 1]),  # small plans transpose nothing
     ("configurations", []),
     ("configurations", {f"c{n}": {} for n in range(300)}),
     ("configurations", {"3d_fullres": []}),
@@ -158,6 +160,21 @@ WRONG_PLANS = [
 def test_other_values_of_plans_are_named(key: str, value: Any) -> None:
     with pytest.raises(BadInput, match=f"plans.json.*`{key}.*expected"):
         check_plans(small_plans(**{key: value}), "plans.json")
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "inverse"),
+    [
+        ([1, 2, 0], [1, 2, 0], "[2, 0, 1]"),
+        ([2, 0, 1], [2, 0, 1], "[1, 2, 0]"),
+        ([1, 0, 2], [0, 1, 2], "[1, 0, 2]"),
+    ],
+)
+def test_axes_that_would_not_come_back_are_refused(forward: list[int], backward: list[int], inverse: str) -> None:
+    plans = small_plans(transpose_forward=forward, transpose_backward=backward)
+    with pytest.raises(BadInput, match=re.escape(f"expected {inverse}, which undoes")):
+        check_plans(plans, "plans.json")
+    check_plans({**plans, "transpose_backward": json.loads(inverse)}, "plans.json")
 
 
 @pytest.mark.parametrize("key", ["dataset_name", "plans_name", "image_reader_writer", "transpose_forward"])
@@ -382,6 +399,9 @@ WRONG_DATASETS: list[tuple[str, Any]] = [
     ("labels", {"background": 0, "tumor": 1.5}),
     ("labels", {"background": 0, "tumor": HUGE}),
     ("labels", {"background": 0, "tumor": []}),
+    ("labels", {"background": 0, "tumor": 2}),
+    ("labels", {"background": 0, "cord": 1, "tumor": 3, "ignore": 4}),
+    ("labels", {"background": 0, "tumor": 255}),
     ("labels", {"background": 0, **{f"l{n}": n for n in range(1, 2000)}}),
     ("labels.background", {"tumor": 1}),
     ("labels.background", {"background": 1, "tumor": 0}),
