@@ -87,7 +87,7 @@ def read_segmentation(
         ) from failure
     except DECODING_ERRORS as failure:
         raise Unusable(
-            "the DICOM SEG cannot be decoded: it is damaged, or in an encoding that pydicom does not read",
+            "the DICOM SEG cannot be decoded: it is damaged, or in an encoding that is not read",
             "a segmentation that a viewer shows",
             "Export the segmentation again, or as NIfTI",
         ) from failure

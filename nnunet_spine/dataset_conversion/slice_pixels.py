@@ -69,7 +69,7 @@ def planes_of(dataset: Any, frames: Sequence[int], headers: Mapping[int, Mapping
     except DECODING_ERRORS as failure:
         raise Unusable(
             f"the pixels cannot be decoded ({_what_of(dataset)})",
-            "pixels that are whole, in a transfer syntax that pydicom can decode",
+            "pixels that are whole, in a transfer syntax that can be decoded",
             "Export the series again, uncompressed",
         ) from failure
 

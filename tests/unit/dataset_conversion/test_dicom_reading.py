@@ -113,7 +113,7 @@ def test_a_slice_without_a_position_is_refused(make: Any, tmp_path: Path) -> Non
 def test_truncated_pixels_are_refused(make: Any, tmp_path: Path) -> None:
     datasets = make.datasets_of(make.Plan(make.asymmetric()))
     datasets[1].PixelData = datasets[1].PixelData[:20]
-    with pytest.raises(Unusable, match="cannot be decoded"):
+    with pytest.raises(Unusable, match="cannot be decoded.*in a transfer syntax that can be decoded"):
         read_series(make.write_datasets(tmp_path, datasets))
 
 
