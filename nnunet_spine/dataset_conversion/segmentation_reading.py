@@ -54,7 +54,7 @@ def read_segmentation(
         The file.
     grid
         The image's. If the frames lie on its slices, their thickness is its spacing: the file's own may be
-        missing, and cannot be inferred if empty slices were left out.
+        missing, and cannot be inferred if empty slices were left out. `_is_coarser` has the exception.
     selection, claim
         Which segments, and from which fraction on; what the source says of the file.
 
@@ -93,7 +93,7 @@ def read_segmentation(
         ) from failure
     count = len(structures)
     notes = () if count == 1 else (f"{len(numbers)} of {count} segments of the reference are tumor and were used",)
-    return Volume(mask, stack.geometry), notes
+    return Volume(mask, stack.geometry), (*notes, *stack.notes)
 
 
 class _Stack:
@@ -114,7 +114,10 @@ class _Stack:
                 "frames one above the other",
                 "Export it again",
             )
-        self._step = _slice_step(np.unique(np.round(places[:, 2], 4)), frames[0], self._axes[2], image)
+        across = np.unique(np.round(places[:, 2], 4))
+        of_image = _image_step(across, self._axes[2], image)
+        self._step = _slice_step(across, frames[0], of_image)
+        self.notes = (_coarser_note(self._step, of_image),) if of_image and self._step != of_image else ()
         first = places[:, 2].min()
         steps = np.rint((places[:, 2] - first) / self._step)
         first += float(np.median(places[:, 2] - first - steps * self._step))
@@ -169,10 +172,17 @@ def _one_orientation(
     return np.vstack([along, np.cross(along[0], along[1])])
 
 
-def _slice_step(
-    across: npt.NDArray[np.float64], frame: Frame, normal: npt.NDArray[np.float64], image: Geometry | None
-) -> float:
-    """Distance of slices in mm, given the places of the frames across their planes, sorted.
+def _slice_step(across: npt.NDArray[np.float64], frame: Frame, of_image: float) -> float:
+    """Distance of slices in mm.
+
+    Parameters
+    ----------
+    across
+        Places of the frames across their planes, sorted.
+    frame
+        One of them, for what the file says of thickness and distance.
+    of_image
+        Distance of the image's slices if all frames lie on them, else 0.
 
     Raises
     ------
@@ -181,11 +191,8 @@ def _slice_step(
     """
     gaps = np.diff(across)
     gaps = gaps[gaps > SAME_PLANE_MM]
-    of_image = _image_step(across, normal, image)
     if of_image:
-        written = frame.between_mm / of_image
-        coarser = round(written) > 1 and abs(written - round(written)) <= ON_SLICE / 10
-        return frame.between_mm if coarser and _fit(gaps, frame.between_mm) else of_image
+        return frame.between_mm if _is_coarser(frame, gaps, of_image) else of_image
     if not len(gaps):
         if frame.between_mm or frame.thickness_mm:
             return frame.between_mm or frame.thickness_mm
@@ -205,6 +212,28 @@ def _slice_step(
         f"a DICOM SEG whose frames are {smallest:.2f} to {gaps.max():.2f} mm apart, and on no slices of the image",
         "evenly spaced frames, or Spacing Between Slices",
         "Export it again with the image that it was drawn on, or as NIfTI",
+    )
+
+
+def _is_coarser(frame: Frame, gaps: npt.NDArray[np.float64], of_image: float) -> bool:
+    """Whether frames on slices of the image were drawn on thicker ones, of which each covers several of the image's.
+
+    Writers set Spacing Between Slices by the gaps that empty slices leave, so thickness and places have to agree.
+    """
+    ratio = round(frame.between_mm / of_image)
+    is_multiple = ratio > 1 and abs(frame.between_mm / of_image - ratio) <= ON_SLICE / 10
+    return (
+        is_multiple
+        and abs(frame.thickness_mm - frame.between_mm) <= ON_SLICE * frame.between_mm
+        and len(gaps) > 0
+        and _fit(gaps, frame.between_mm)
+    )
+
+
+def _coarser_note(step: float, of_image: float) -> str:
+    return (
+        f"the slices of the DICOM SEG are {step:.2f} mm apart by its header, {step / of_image:.0f} times those of the "
+        "image; each was taken as that thick"
     )
 
 

@@ -352,12 +352,42 @@ def test_a_truncated_file_is_named_without_an_exception(tmp_path: Path, plan: An
         assert "pydicom" not in str(caught.value)
 
 
-def test_other_bits_of_the_same_series_stay_where_they_are(tmp_path: Path, plan: Any, image: Volume) -> None:
-    """A SEG of a series twice as coarse keeps its own spacing."""
+@pytest.mark.parametrize(
+    ("slices", "thickness", "between"),
+    [
+        ((3, 5), 3.6, 8.0),  # the gap of the frames, as a writer measures it
+        ((4,), 3.6, 8.0),
+        ((3, 5), None, 8.0),
+        ((4,), 8.0, 8.0),  # nothing but the header says that one frame is thick
+        ((3, 5), 8.0, None),
+        ((3, 4), 8.0, 8.0),  # nearer than they are thick
+        ((1, 3, 6), 8.0, 8.0),
+        ((3, 5), 8.0, 6.0),  # one and a half slices of the image
+    ],
+)
+def test_frames_on_slices_of_the_image_are_as_thick_whatever_their_spacing(
+    tmp_path: Path, plan: Any, image: Volume, slices: tuple[int, ...], thickness: float | None, between: float | None
+) -> None:
+    """The image's slices are 4 mm apart."""
+    mask = block(slices)
+    path = Drawing(plan, {1: mask}, {1: "Tumor"}, thickness=thickness, between=between).write(tmp_path / "s")
+    read = on_grid(read_reference(path, image.geometry), image.geometry)
+    assert np.array_equal(read.mask.array, truth(image, plan, mask))
+    assert read.notes == ()
+
+
+@pytest.mark.parametrize("thickness", [8.0, 6.5])
+def test_frames_of_a_series_twice_as_coarse_keep_their_thickness(
+    tmp_path: Path, plan: Any, image: Volume, thickness: float
+) -> None:
+    """Thickness, spacing and places of the frames agree, so each covers two slices of the image."""
     coarse = copy.copy(plan)
     coarse.array, coarse.spacing = plan.array[::2], (8.0, 0.8, 0.6)
     mask = np.zeros((4, 9, 7), np.uint8)
     mask[1:3, 2:5, 1:4] = 1
-    drawing = Drawing(coarse, {1: mask}, {1: "Tumor"}, between=8.0)
-    read = read_reference(drawing.write(tmp_path / "s"), image.geometry).mask
-    assert read.geometry.spacing_xyz_mm[2] == pytest.approx(8.0)
+    drawing = Drawing(coarse, {1: mask}, {1: "Tumor"}, thickness=thickness, between=8.0)
+    read = read_reference(drawing.write(tmp_path / "s"), image.geometry)
+    assert read.mask.geometry.spacing_xyz_mm[2] == pytest.approx(8.0)
+    assert int(read.mask.array.sum()) == 18
+    (note,) = read.notes
+    assert note.startswith("the slices of the DICOM SEG are 8.00 mm apart by its header, 2 times those of the image;")
