@@ -98,6 +98,14 @@ OTHER_CATEGORIES = {
 """Coded categories of what is no tumor where neither words nor the type say so."""
 
 
+OTHER_ROLES = {
+    *("EXTERNAL", "PTV", "CTV", "TREATED_VOLUME", "IRRAD_VOLUME", "OAR", "BOLUS", "AVOIDANCE", "MARKER", "FIXATION"),
+    *("REGISTRATION", "ISOCENTER", "CONTRAST_AGENT", "CAVITY", "SUPPORT", "DOSE_REGION", "CONTROL", "DOSE_MEASUREMENT"),
+    *("BRACHY_CHANNEL", "BRACHY_ACCESSORY", "BRACHY_SRC_APP", "BRACHY_CHNL_SHLD"),
+}
+"""RT ROI Interpreted Types (PS3.3 C.8.8.8) of no tumor; ORGAN is what many programs write for every region."""
+
+
 @dataclass(frozen=True)
 class Structure:
     """A segment of a DICOM SEG or of 3D Slicer, a region of an RTSTRUCT, or a named value of a label map.
@@ -116,6 +124,8 @@ class Structure:
         Coded categories, as (scheme, value).
     layer
         Of several volumes in one file, the one that holds the segment.
+    has_other_role
+        Whether the plan of a radiotherapy uses the region as something else than the tumor.
     """
 
     number: int
@@ -124,10 +134,17 @@ class Structure:
     types: tuple[str, ...] = ()
     categories: tuple[tuple[str, str], ...] = ()
     layer: int = 0
+    has_other_role: bool = False
 
     @property
     def meaning(self) -> Meaning:
-        """What words, type and category say that it is."""
+        """What words, type, category and role say that it is."""
+        if not self.has_other_role:
+            return self._named_meaning
+        return Meaning.OTHER if self._named_meaning in (Meaning.NOTHING, Meaning.OTHER) else Meaning.BOTH
+
+    @property
+    def _named_meaning(self) -> Meaning:
         words = meaning_of([*self.words, *self.types])
         if TUMOR_CODES.isdisjoint(self.codes):
             anatomy = not OTHER_CATEGORIES.isdisjoint(self.categories)
@@ -246,13 +263,15 @@ def _region(item: Any, observations: Sequence[Any]) -> Structure:
     words = [text_of(item, "ROIName"), text_of(item, "ROIDescription")]
     codes: tuple[tuple[str, str], ...] = ()
     meanings: tuple[str, ...] = ()
+    roles: set[str] = set()
     for observation in observations:
         if text_of(observation, "ReferencedROINumber") == str(number):
             types = value_of(observation, "RTROIIdentificationCodeSequence") or []
             words += [text_of(observation, k) for k in ("ROIObservationLabel", "RTROIInterpretedType")]
             meanings += _meanings(types)
             codes += _codes(types)
-    return Structure(number, tuple(words), codes, meanings)
+            roles.add(text_of(observation, "RTROIInterpretedType").upper())
+    return Structure(number, tuple(words), codes, meanings, has_other_role=not OTHER_ROLES.isdisjoint(roles))
 
 
 def _meanings(items: Sequence[Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydicom.dataset import Dataset
 
 from nnunet_spine.dataset_conversion.problems import Unusable
 from nnunet_spine.dataset_conversion.reference_selection import (
@@ -13,6 +14,7 @@ from nnunet_spine.dataset_conversion.reference_selection import (
     Selection,
     Structure,
     choose,
+    structures_of,
 )
 from nnunet_spine.dataset_conversion.tumor_words import Meaning
 from nnunet_spine.errors import BadInput
@@ -75,6 +77,49 @@ def test_an_anatomical_category_is_another_structure_where_nothing_else_is_said(
     anatomy = (("SCT", "123037004"),)
     assert Structure(1, ("Segment_1",), categories=anatomy).meaning is Meaning.OTHER
     assert Structure(1, ("Tumor",), categories=anatomy).meaning is Meaning.TUMOR
+
+
+def region(name: str, kind: str) -> Structure:
+    """A region of an RTSTRUCT with a name and an RT ROI Interpreted Type."""
+    item, observation, header = Dataset(), Dataset(), Dataset()
+    item.ROINumber, item.ROIName = 7, name
+    observation.ReferencedROINumber, observation.RTROIInterpretedType = 7, kind
+    header.StructureSetROISequence, header.RTROIObservationsSequence = [item], [observation]
+    (structure,) = structures_of(header)
+    return structure
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("EXTERNAL", "PTV", "CTV", "TREATED_VOLUME", "IRRAD_VOLUME", "OAR", "BOLUS", "AVOIDANCE", "MARKER"),
+        *("REGISTRATION", "ISOCENTER", "CONTRAST_AGENT", "CAVITY", "BRACHY_CHANNEL", "BRACHY_ACCESSORY"),
+        *("BRACHY_SRC_APP", "BRACHY_CHNL_SHLD", "SUPPORT", "FIXATION", "DOSE_REGION", "CONTROL", "DOSE_MEASUREMENT"),
+        "avoidance",
+    ],
+)
+def test_regions_of_another_role_are_no_tumor_by_their_names_alone(kind: str) -> None:
+    assert region("GTV", kind).meaning is Meaning.BOTH
+    assert region("ROI 1", kind).meaning is Meaning.OTHER
+    assert region("Spinal cord", kind).meaning is Meaning.OTHER
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "meaning"),
+    [
+        ("GTV", "ORGAN", Meaning.TUMOR),  # what many programs write for all regions
+        ("GTV", "", Meaning.TUMOR),
+        ("GTV", "UNDEFINED", Meaning.TUMOR),
+        ("ROI 1", "ORGAN", Meaning.NOTHING),
+        ("ROI 1", "GTV", Meaning.TUMOR),
+        ("Spinal cord", "GTV", Meaning.BOTH),
+        ("Lungs-GTV", "ORGAN", Meaning.BOTH),
+        ("zGTV_opt", "GTV", Meaning.BOTH),
+        ("Spinal cord", "ORGAN", Meaning.OTHER),
+    ],
+)
+def test_a_region_is_what_name_and_type_say(name: str, kind: str, meaning: Meaning) -> None:
+    assert region(name, kind).meaning is meaning
 
 
 @pytest.mark.parametrize(
