@@ -17,10 +17,11 @@ from nnunet_spine.dataset_conversion.dicom_discovery import series_details
 from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS
 from nnunet_spine.dataset_conversion.dicom_grouping import Export, group_files
 from nnunet_spine.dataset_conversion.dicom_headers import Series, read_header
-from nnunet_spine.dataset_conversion.problems import Problem, note, warning
+from nnunet_spine.dataset_conversion.problems import Problem, Unusable, note, warning
 from nnunet_spine.dataset_conversion.reference_matching import slices_not_there
 from nnunet_spine.dataset_conversion.reference_selection import Claim, words_of
 from nnunet_spine.dataset_conversion.series_parts import parts_of
+from nnunet_spine.dataset_conversion.slicer_segments import segments_of
 from nnunet_spine.dataset_conversion.source_files import Absent, look_below, why_absent
 from nnunet_spine.dataset_conversion.sources import Details, Discovery, Identity, Proposal, SourceCase
 from nnunet_spine.dataset_conversion.vocabulary import maker_of
@@ -234,7 +235,7 @@ def _reference_file(path: Path, where: str) -> Path:
             raise BadInput(f"{what} is a folder with {len(drawn)} DICOM SEG or RTSTRUCT files. Name one file.")
         return drawn[0]
     if is_volume_file(path):
-        _check_volume(path, what)
+        _check_volume(path, what, layers=_names_segments(path))
     elif not _is_dicom_reference(path):
         raise BadInput(
             f"{what} is neither a volume ({', '.join(SUFFIXES)}) nor a DICOM SEG or RTSTRUCT. Name a file that is."
@@ -321,9 +322,17 @@ def _closed_folder(path: Path) -> Absent | None:
     return None if os.access(path, os.R_OK | os.X_OK) else Absent.CLOSED_FOLDER
 
 
-def _check_volume(path: Path, what: str) -> None:
+def _names_segments(path: Path) -> bool:
+    """Whether a header names segments, which may overlap in layers, so that a voxel has several values."""
     try:
-        read_volume_header(path)
+        return bool(segments_of(path))
+    except Unusable:
+        return True  # what is wrong with them is found in reading them
+
+
+def _check_volume(path: Path, what: str, *, layers: bool = False) -> None:
+    try:
+        read_volume_header(path, layers=layers)
     except RuntimeError as failure:
         raise BadInput(f"{what} is named like a volume but cannot be read as one. Export it again.") from failure
     except BadInput as failure:

@@ -10,6 +10,7 @@ import SimpleITK as sitk
 from nnunet_spine.cases import Compartment, Region, Split
 from nnunet_spine.dataset_conversion.case_list import read_case_list
 from nnunet_spine.dataset_conversion.problems import Severity
+from nnunet_spine.dataset_conversion.references import read_reference
 from nnunet_spine.errors import BadInput, NotFound
 
 HEADER = "patient,image,reference,compartment,tumor_type,split,maker,field_strength,region"
@@ -204,3 +205,32 @@ def test_a_reference_of_two_images_of_a_patient_is_told(volumes: Path) -> None:
     rewrite(volumes, "p,i0.nii.gz,r0.nii.gz,,,,,,", "P,i1.nii.gz,r0.nii.gz,,,,,,")
     (problem,) = read_case_list(volumes).problems
     assert (problem.where, problem.found) == ("row 3", "its reference is also that of row 2")
+
+
+def write_layers(path: Path, *names: str) -> None:
+    """Two values a voxel, as 3D Slicer stores segments that overlap, with the names of the layers."""
+    layers = np.zeros((4, 5, 6, 2), np.uint8)
+    layers[1:3, 1:3, 1:3, 0] = 1
+    layers[0:4, 0:3, 1:3, 1] = 1
+    image = sitk.GetImageFromArray(layers, isVector=True)
+    for number, name in enumerate(names):
+        for key, value in {"Name": name, "LabelValue": "1", "Layer": str(number)}.items():
+            image.SetMetaData(f"Segment{number}_{key}", value)
+    sitk.WriteImage(image, str(path))
+
+
+def test_a_reference_may_have_segments_in_layers(volumes: Path) -> None:
+    write_layers(volumes.parent / "s.seg.nrrd", "Tumor", "Spinal cord")
+    (case,) = read_case_list(rewrite(volumes, "p,i0.nii.gz,s.seg.nrrd,,,,,,")).cases
+    reference = read_reference(case.reference, claim=case.claim)
+    assert int(reference.mask.array.sum()) == 8
+    assert reference.notes == ("1 of 2 segments of the reference are tumor and were used",)
+
+
+def test_an_image_or_a_nameless_reference_has_one_value_a_voxel(volumes: Path) -> None:
+    write_layers(volumes.parent / "n.nrrd")
+    write_layers(volumes.parent / "s.seg.nrrd", "Tumor", "Spinal cord")
+    with pytest.raises(BadInput, match="row 2: the reference has 3 dimensions and 2 values a voxel"):
+        read_case_list(rewrite(volumes, "p,i0.nii.gz,n.nrrd,,,,,,"))
+    with pytest.raises(BadInput, match="row 2: the image has 3 dimensions and 2 values a voxel"):
+        read_case_list(rewrite(volumes, "p,s.seg.nrrd,r0.nii.gz,,,,,,"))
