@@ -18,6 +18,9 @@ LABEL_MAPS = ("LabelMap", "Labels", "labels", "LabelDictionary", "Levels")
 
 MOST_VALUE = 10**9
 
+_Named = tuple[int, tuple[str, ...]]
+"""A value and its names; a value may stand in several rows."""
+
 
 class Sidecars:
     """The JSON files and label tables of a data set, each read once."""
@@ -29,7 +32,7 @@ class Sidecars:
             if path.suffix.lower() in (".json", ".tsv") and (name := BidsName.of(path)):
                 self._by_parent[path.parent].append(name)
         self._objects: dict[Path, dict[str, Any]] = {}
-        self._tables: dict[Path, dict[int, tuple[str, ...]]] = {}
+        self._tables: dict[Path, set[_Named]] = {}
 
     def of(self, name: BidsName) -> dict[str, Any]:
         """What the JSON files that apply to a file say, the nearest one last (BIDS' inheritance principle)."""
@@ -47,13 +50,13 @@ class Sidecars:
         ------
         BIDS, Imaging data types, "Common image-derived labels": columns index, name and abbreviation.
         """
-        found: dict[int, tuple[str, ...]] = {}
+        found: set[_Named] = set()
         for path in self._applying(name, ".tsv"):
             if path not in self._tables:
                 self._tables[path] = _rows(path)
             found = self._tables[path] or found
         found = found or _label_map(self.of(name))
-        return tuple(Structure(value, words) for value, words in sorted(found.items()) if value != 0)
+        return tuple(Structure(value, words) for value, words in sorted(found) if value != 0)
 
     def _applying(self, name: BidsName, ending: str) -> Iterator[Path]:
         """Files whose suffix is that of a file, and whose entities are among its own; the nearest one last."""
@@ -77,18 +80,18 @@ def _json_object(path: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _rows(path: Path) -> dict[int, tuple[str, ...]]:
-    """Names by value of a label table; empty if the file is no such table, or is damaged."""
+def _rows(path: Path) -> set[_Named]:
+    """Values of a label table with their names; empty if the file is no such table, or is damaged."""
     try:
         lines = [line for line in read_text(path).splitlines() if line.strip()]
     except NnunetSpineError:
-        return {}
+        return set()
     header = [cell.strip().lower() for cell in lines[0].split("\t")] if lines else []
     if "index" not in header or "name" not in header:
-        return {}
+        return set()
     rows = [dict(zip(header, line.split("\t"), strict=False)) for line in lines[1:]]
     return {
-        value: (row.get("name", "").strip(), row.get("abbreviation", "").strip())
+        (value, (row.get("name", "").strip(), row.get("abbreviation", "").strip()))
         for row in rows
         if (value := _value(row.get("index", ""))) is not None
     }
@@ -103,18 +106,16 @@ def _value(text: Any) -> int | None:
     return int(number) if number.is_integer() and 0 <= number < MOST_VALUE else None
 
 
-def _label_map(sidecar: Mapping[str, Any]) -> dict[int, tuple[str, ...]]:
-    """Names by value of a sidecar, in whatever direction: {"1": "tumor"}, {"tumor": 1}, or a list by value."""
+def _label_map(sidecar: Mapping[str, Any]) -> set[_Named]:
+    """Values of a sidecar with their names, in whatever direction: {"1": "tumor"}, {"tumor": 1}, or a list by value."""
     for key in LABEL_MAPS:
         content = sidecar.get(key)
         pairs = list(enumerate(content)) if isinstance(content, list) else []
         pairs = list(content.items()) if isinstance(content, dict) else pairs
-        found: dict[int, tuple[str, ...]] = {
-            value: (name,) for left, right in pairs for value, name in _ordered(left, right)
-        }
+        found: set[_Named] = {(value, (name,)) for left, right in pairs for value, name in _ordered(left, right)}
         if found:
             return found
-    return {}
+    return set()
 
 
 def _ordered(left: Any, right: Any) -> Iterator[tuple[int, str]]:

@@ -26,5 +26,5 @@ def labels_of(path: Path) -> list[Structure]:
     if not 0 <= begin < end:
         return []
     table = start[begin:end].decode("utf-8", "replace")
-    found = {int(value): unescape(marked or plain).strip() for value, marked, plain in _LABEL.findall(table)}
-    return [Structure(value, (name,)) for value, name in sorted(found.items()) if value > 0]
+    found = {(int(value), unescape(marked or plain).strip()) for value, marked, plain in _LABEL.findall(table)}
+    return [Structure(value, (name,)) for value, name in sorted(found) if value > 0]

@@ -299,8 +299,15 @@ def choose(structures: Sequence[Structure], selection: Selection, parts: Parts, 
     Raises
     ------
     Unusable
-        If nothing says what is tumor, or if what is asked for is missing or named as another structure.
+        If nothing says what is tumor, what is asked for is missing or named as another structure, or the tumor shares
+        its number with something else.
     """
+    choice = _choice(structures, selection, parts, claim)
+    _check_separable(choice.structures, structures, parts)
+    return choice
+
+
+def _choice(structures: Sequence[Structure], selection: Selection, parts: Parts, claim: Claim) -> Choice:
     if (selection.labels and not claim.is_by_label) or selection.numbers:
         return _asked_for(structures, selection, parts)
     if own := [one for one in structures if one.is_named(claim.labels)]:
@@ -348,6 +355,18 @@ def _check_number(one: Structure, structures: Sequence[Structure], parts: Parts)
             f"--segment {one.number}, a number that {alike} {parts.part}s of {parts.this} have",
             "a number of one alone",
             "Name the tumor with --tumor-label",
+        )
+
+
+def _check_separable(chosen: Sequence[Structure], structures: Sequence[Structure], parts: Parts) -> None:
+    """Refuse a tumor that has number and layer of a part that was not chosen: their voxels are the same."""
+    places = {(one.number, one.layer) for one in chosen}
+    if others := [one for one in structures if one not in chosen and (one.number, one.layer) in places]:
+        numbers = ", ".join(str(number) for number in sorted({one.number for one in others}))
+        raise Unusable(
+            f"the number {numbers}, which the tumor and another {parts.part} of {parts.this} have",
+            f"a number of its own for each {parts.part}",
+            f"Save it again with a number for each {parts.part}",
         )
 
 

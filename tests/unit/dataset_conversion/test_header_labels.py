@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 
 import nibabel
@@ -58,3 +59,10 @@ def test_names_that_are_not_in_the_file_do_not_count(tmp_path: Path) -> None:
     names = {1: "vertebrae_L1", 2: "kidney_left", 3: "tumor"}
     with pytest.raises(Unusable, match="no voxel of the named value that is the tumor in the label map"):
         taken(write(tmp_path / "m.nii.gz", names, (1, 2)))
+
+
+def test_a_value_with_two_names_is_not_taken(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.nii.gz", {1: "tumor", 2: "spinal cord"}, (1, 2))
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b'Key="2"', b'Key="1"')))
+    with pytest.raises(Unusable, match="the number 1, which the tumor and another named value of the label map have"):
+        taken(path)

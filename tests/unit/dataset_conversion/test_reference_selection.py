@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -169,6 +170,14 @@ def test_what_is_tumor_is_told(
     assert (chosen.numbers, chosen.says) == (numbers, says)
 
 
+def test_one_number_does_for_tumors_others_and_layers() -> None:
+    """Two tumors are united anyway, what is not taken may share, and layers are separate volumes."""
+    lesion = Structure(1, ("Lesion",))
+    assert choose([TUMOR, lesion], NO_SELECTION, PARTS).numbers == [1, 1]
+    assert choose([TUMOR, CORD, Structure(2, ("Canal",))], NO_SELECTION, PARTS).numbers == [1]
+    assert choose([TUMOR, replace(CORD, number=1, layer=1)], NO_SELECTION, PARTS).numbers == [1]
+
+
 @pytest.mark.parametrize(
     ("structures", "selection", "claim", "message"),
     [
@@ -182,6 +191,9 @@ def test_what_is_tumor_is_told(
         ([CORD, TUMOR], Selection(numbers=(5,)), LISTED, "none of which has a number or label that was asked for"),
         ([TUMOR], Selection(labels=("GTV",)), LISTED, "1 segment, which has no number or label that was asked for"),
         ([TUMOR, NAMELESS], Selection(numbers=(1,)), LISTED, "--segment 1, a number that 2 segments"),
+        ([TUMOR, NAMELESS], NO_SELECTION, LISTED, "the number 1, which the tumor and another segment of the DICOM SEG"),
+        ([TUMOR, NAMELESS], Selection(labels=("tumor",)), LISTED, "the number 1, which the tumor and another segment"),
+        ([CORD, CODED, replace(CORD, number=3)], NO_SELECTION, NO_CLAIM, "the number 3, which the tumor and another"),
     ],
 )
 def test_what_nothing_says_is_asked_for(

@@ -157,6 +157,10 @@ def test_more_values_than_a_mask_has_are_fine_if_they_have_names(tmp_path: Path)
         ([*keys(0, "Tumor", None), *keys(1, "Cord", 2)], "a segment whose label value or layer is missing"),
         (["Segmentation_MasterRepresentation:=Fractional labelmap"], "a fractional label map of 3D Slicer"),
         ([], "a label map with the values 1, 2 and no names"),
+        (
+            [*keys(0, "Tumor", 1), *keys(1, "Cord", 1)],
+            "the number 1, which the tumor and another segment of the segmentation of 3D Slicer have",
+        ),
     ],
 )
 def test_what_is_not_known_is_asked_for(tmp_path: Path, lines: list[str], message: str) -> None:

@@ -218,6 +218,14 @@ def test_a_table_without_a_tumor_leaves_it_open(make: Any, data: Path, add: Any,
         (data / "derivatives" / "m" / "sub-01" / "anat" / f"{name}.nii.gz").unlink()
 
 
+@pytest.mark.parametrize(
+    ("table", "sidecar"), [("2\ttumor\t\n2\tcord\t\n", None), ("", {"Labels": {"tumor": 2, "cord": 2}})]
+)
+def test_a_value_with_two_names_is_not_taken(make: Any, data: Path, add: Any, table: str, sidecar: Any) -> None:
+    add("m/sub-01/anat/sub-01_ce-gd_dseg.nii.gz", array=two(make), table=table, sidecar=sidecar)
+    assert found(data) == "the number 2, which the tumor and another named value of the label map have"
+
+
 def test_of_several_masks_the_one_that_says_tumor_is_taken(data: Path, add: Any) -> None:
     for name in ("desc-brain_mask", "label-SC_mask", "dseg", "label-tumor_probseg"):
         add(f"m/sub-01/anat/sub-01_ce-gd_{name}.nii.gz")
