@@ -16,6 +16,10 @@ FRACTION_OF_TUMOR = 0.5
 """A voxel of a fractional segmentation is tumor from this fraction on, unless told otherwise."""
 
 
+MOST_LISTED = 10
+"""Numbers without a name that a note lists."""
+
+
 @dataclass(frozen=True)
 class Selection:
     """What a user says of where the tumor is in a reference; by default nothing.
@@ -219,10 +223,14 @@ class Parts:
 
 @dataclass(frozen=True)
 class Choice:
-    """What of a reference is tumor, and what says so, in words of ours."""
+    """What of a reference is tumor, and what says so, in words of ours.
+
+    `is_whole` says that only the file was named for the tumor, not its one part.
+    """
 
     structures: tuple[Structure, ...]
     says: str
+    is_whole: bool = False
 
     @property
     def numbers(self) -> list[int]:
@@ -315,7 +323,7 @@ def _choice(structures: Sequence[Structure], selection: Selection, parts: Parts,
     if chosen := [one for one in structures if one.meaning is Meaning.TUMOR]:
         return Choice(tuple(chosen), f"{_which(chosen, structures, parts)}, by {_witness(chosen, parts)}")
     if len(structures) == 1 and claim.says and (structures[0].meaning is Meaning.NOTHING or claim.is_by_label):
-        return Choice(tuple(structures), f"its only {parts.part}, by {claim.says}")
+        return Choice(tuple(structures), f"its only {parts.part}, by {claim.says}", is_whole=True)
     raise _not_named(structures, parts)
 
 
@@ -382,6 +390,24 @@ def _witness(chosen: Sequence[Structure], parts: Parts) -> str:
     whose = "its" if len(chosen) == 1 else "their"
     witnesses = dict.fromkeys("label" if one.is_named_by_label else "coded type" for one in chosen)
     return parts.named_by or " and ".join(f"{whose} {witness}" for witness in witnesses)
+
+
+def unnamed_notes(found: Mapping[int, int], parts: str, unit: str) -> tuple[str, ...]:
+    """A note on parts of a reference that nothing names; none if there are none.
+
+    Parameters
+    ----------
+    found
+        How many units, such as voxels, by number.
+    parts, unit
+        How the note calls them, such as "values" and "voxel".
+    """
+    if not found:
+        return ()
+    listed = [f"{number} ({n} {unit}{'' if n == 1 else 's'})" for number, n in sorted(found.items())]
+    more = f" and {len(listed) - MOST_LISTED} more" if len(listed) > MOST_LISTED else ""
+    shown = ", ".join(listed[:MOST_LISTED])
+    return (f"the reference also holds {parts} without a name, which were not taken as tumor: {shown}{more}",)
 
 
 def _not_named(structures: Sequence[Structure], parts: Parts) -> Unusable:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from nnunet_spine.dataset_conversion.reference_selection import (
     Structure,
     choose,
     structures_of,
+    unnamed_notes,
 )
 from nnunet_spine.dataset_conversion.segmentation_reading import SEGMENTATION, read_segmentation
 from nnunet_spine.dataset_conversion.slicer_segments import SLICER_SEGMENTS, segments_of
@@ -88,7 +90,10 @@ def evidence(path: Path, selection: Selection = NO_SELECTION, claim: Claim = NO_
     """
     if is_volume_file(path):
         named, parts = _named_values(path, claim)
-        return choose(named, selection, parts, claim).says if named else _evidence_of_mask(selection, claim)
+        if not named:
+            return _evidence_of_mask(selection, claim)
+        unnamed = [Structure(n, ()) for n in selection.numbers if n not in {one.number for one in named}]
+        return choose([*named, *unnamed], selection, parts, claim).says
     try:
         header = read_header(path)
     except (InvalidDicomError, *HEADER_ERRORS):
@@ -128,21 +133,49 @@ def _read_mask(path: Path, selection: Selection, claim: Claim) -> Reference:
         volume = read_finite_volume(path, "reference")
         mask, note = binary(volume.array, selection.numbers)
         return Reference(Volume(mask, volume.geometry), (note,) if note else ())
-    choice = choose(named, selection, parts, claim)
     layers = read_finite_layers(path, "reference")
+    held = _held(layers)
+    places = {(one.layer, one.number) for one in named}
+    unnamed = [(layer, number) for layer, number in held if (layer, number) not in places]
+    asked = [Structure(number, (), layer=layer) for layer, number in unnamed if number in selection.numbers]
+    choice = choose([*named, *asked], selection, parts, claim)
+    if choice.is_whole and unnamed:
+        raise _not_whole(sorted({number for _, number in unnamed}), parts)
     mask = np.zeros(layers[0].array.shape, np.uint8)
     for one in choice.structures:
         mask |= whole_numbers(layers[one.layer].array, MOST_NAMED_LABELS) == one.number
     if not mask.any():
-        raise _no_voxels(layers, named, parts)
-    return Reference(Volume(mask, layers[0].geometry), _named_notes(choice.structures, named, layers))
+        raise _no_voxels(sorted({number for _, number in unnamed}), parts)
+    left = Counter[int]()
+    for layer, number in unnamed:
+        if number not in selection.numbers:
+            left[number] += held[layer, number]
+    present = [one for one in [*named, *asked] if (one.layer, one.number) in held]
+    notes = (*_named_notes(choice.structures, present), *unnamed_notes(left, "values", "voxel"))
+    return Reference(Volume(mask, layers[0].geometry), notes)
 
 
-def _no_voxels(layers: Sequence[Volume], named: Sequence[Structure], parts: Parts) -> Unusable:
+def _held(layers: Sequence[Volume]) -> dict[tuple[int, int], int]:
+    """Voxels of each value besides 0, by layer and value."""
+    found: dict[tuple[int, int], int] = {}
+    for layer, volume in enumerate(layers):
+        values, voxels = np.unique(whole_numbers(volume.array, MOST_NAMED_LABELS), return_counts=True)
+        found |= {(layer, int(v)): int(n) for v, n in zip(values, voxels, strict=True) if v != 0}
+    return found
+
+
+def _not_whole(unnamed: Sequence[int], parts: Parts) -> Unusable:
+    """Why a file that is named for the tumor is not taken by its one part."""
+    return Unusable(
+        f"{parts.counted(1)}, which nothing names as a tumor, and the values {_shown(unnamed)} without a name",
+        "to know which of them are the tumor",
+        "Name them with --segment, or the values in the file",
+    )
+
+
+def _no_voxels(unnamed: Sequence[int], parts: Parts) -> Unusable:
     """Why a mask is empty although a name says what is tumor."""
-    found = {int(v) for layer in layers for v in np.unique(layer.array)} - {0}
-    unnamed = sorted(found - {one.number for one in named})
-    held = f", which holds the values {_listed(np.array(unnamed[:MOST_LABELS]))} without a name" if unnamed else ""
+    held = f", which holds the values {_shown(unnamed)} without a name" if unnamed else ""
     return Unusable(
         f"no voxel of the {parts.part} that is the tumor in {parts.this}{held}",
         "at least one tumor voxel",
@@ -150,10 +183,12 @@ def _no_voxels(layers: Sequence[Volume], named: Sequence[Structure], parts: Part
     )
 
 
-def _named_notes(chosen: Sequence[Structure], named: Sequence[Structure], layers: Sequence[Volume]) -> tuple[str, ...]:
+def _shown(values: Sequence[int]) -> str:
+    return _listed(np.array(values[:MOST_LABELS]))
+
+
+def _named_notes(chosen: Sequence[Structure], present: Sequence[Structure]) -> tuple[str, ...]:
     """Which of the values that the file holds were taken."""
-    held = {(layer, int(v)) for layer, volume in enumerate(layers) for v in np.unique(volume.array)}
-    present = [one for one in named if (one.layer, one.number) in held]
     taken = [one for one in chosen if one in present]
     if len(present) < 2:
         return ()

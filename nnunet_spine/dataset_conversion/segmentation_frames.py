@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -67,16 +68,7 @@ def frames_of(dataset: Any, segments: Sequence[int], wanted: Sequence[int]) -> l
     Unusable
         If a frame has no place, direction, size of pixels or segment, or the tumor has no frame.
     """
-    count = int(number_of(dataset, "NumberOfFrames") or 1)
-    groups = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
-    if len(groups) < count and not (count == 1 and not groups):
-        raise Unusable(
-            f"a DICOM SEG of {count} frames, of which its header describes {len(groups)}",
-            "a description of every frame",
-            "Export it again",
-        )
-    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
-    described = [([groups[k]] if groups else []) + shared + [dataset] for k in range(count)]
+    described = _described(dataset)
     label_map = is_label_map(dataset)
     frames = [
         _frame(index, holders)
@@ -88,6 +80,27 @@ def frames_of(dataset: Any, segments: Sequence[int], wanted: Sequence[int]) -> l
             "a DICOM SEG without a frame of the segment that is the tumor", "at least one", "Check the segmentation"
         )
     return frames
+
+
+def undescribed_segments(dataset: Any, segments: Sequence[int]) -> Counter[int]:
+    """Frames of segments that the file does not describe, by number; a label map has none, but values of that kind."""
+    if is_label_map(dataset):
+        return Counter()
+    return Counter(n for holders in _described(dataset) if (n := _segment_of(holders, segments)) not in segments)
+
+
+def _described(dataset: Any) -> list[list[Any]]:
+    """What describes each frame, the nearest first: its own groups, the shared ones, the file."""
+    count = int(number_of(dataset, "NumberOfFrames") or 1)
+    groups = list(dataset.get("PerFrameFunctionalGroupsSequence") or [])
+    if len(groups) < count and not (count == 1 and not groups):
+        raise Unusable(
+            f"a DICOM SEG of {count} frames, of which its header describes {len(groups)}",
+            "a description of every frame",
+            "Export it again",
+        )
+    shared = list(dataset.get("SharedFunctionalGroupsSequence") or [])[:1]
+    return [([groups[k]] if groups else []) + shared + [dataset] for k in range(count)]
 
 
 def _segment_of(holders: Sequence[Any], segments: Sequence[int]) -> int:
@@ -138,7 +151,7 @@ def _numbers(holders: Sequence[Any], sequence: str, keyword: str, count: int, wh
 
 
 def tumor_pixels(
-    dataset: Any, frames: Sequence[Frame], wanted: Sequence[int], fraction: float
+    dataset: Any, frames: Sequence[Frame], wanted: Sequence[int], fraction: float, values: Counter[int]
 ) -> Iterator[npt.NDArray[np.uint8]]:
     """The tumor in each frame, 0 and 1, shape (rows, columns).
 
@@ -148,6 +161,8 @@ def tumor_pixels(
         A DICOM SEG, its frames, and the numbers of the segments that are tumor.
     fraction
         Share of the Maximum Fractional Value from which on a pixel is tumor.
+    values
+        To which the pixels of a label map are added, by value.
 
     Raises
     ------
@@ -163,6 +178,7 @@ def tumor_pixels(
     for pixels in _decoded(dataset, [frame.index for frame in frames]):
         if label_map:
             tumor = np.isin(pixels, list(wanted))
+            values.update(dict(zip(*(part.tolist() for part in np.unique(pixels, return_counts=True)), strict=True)))
         else:
             tumor = pixels / whole >= fraction - ROUNDING if whole else pixels != 0
         yield tumor.astype(np.uint8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,8 +20,14 @@ from nnunet_spine.dataset_conversion.reference_selection import (
     Selection,
     choose,
     structures_of,
+    unnamed_notes,
 )
-from nnunet_spine.dataset_conversion.segmentation_frames import Frame, frames_of, tumor_pixels
+from nnunet_spine.dataset_conversion.segmentation_frames import (
+    Frame,
+    frames_of,
+    tumor_pixels,
+    undescribed_segments,
+)
 from nnunet_spine.dataset_conversion.slice_grid import check_numbers
 from nnunet_spine.dataset_conversion.slice_pixels import DECODING_ERRORS
 from nnunet_spine.grids import MOST_MOVED_VOXELS, Geometry
@@ -72,11 +79,18 @@ def read_segmentation(
         dataset = checked_pixels(open_dataset(path))
         structures = structures_of(dataset)
         numbers = choose(structures, selection, SEGMENTATION, claim).numbers
-        frames = frames_of(dataset, [one.number for one in structures], numbers)
+        described = [one.number for one in structures]
+        frames = frames_of(dataset, described, numbers)
         stack = _Stack(frames, (int(dataset.Rows), int(dataset.Columns)), grid)
         mask = np.zeros((stack.slices, *stack.shape), np.uint8)
-        for frame, pixels in zip(frames, tumor_pixels(dataset, frames, numbers, selection.fraction), strict=True):
+        values = Counter[int]()
+        pixels_of_frames = tumor_pixels(dataset, frames, numbers, selection.fraction, values)
+        for frame, pixels in zip(frames, pixels_of_frames, strict=True):
             mask[stack.slice_of(frame)] |= pixels
+        unnamed = (
+            *unnamed_notes({n: voxels for n, voxels in values.items() if n not in (0, *described)}, "values", "voxel"),
+            *unnamed_notes(undescribed_segments(dataset, described), "segments", "frame"),
+        )
     except Unusable:
         raise
     except InvalidDicomError as failure:
@@ -93,7 +107,7 @@ def read_segmentation(
         ) from failure
     count = len(structures)
     notes = () if count == 1 else (f"{len(numbers)} of {count} segments of the reference are tumor and were used",)
-    return Volume(mask, stack.geometry), (*notes, *stack.notes)
+    return Volume(mask, stack.geometry), (*notes, *unnamed, *stack.notes)
 
 
 class _Stack:

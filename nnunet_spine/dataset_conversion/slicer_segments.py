@@ -20,7 +20,7 @@ _REPRESENTATIONS = ("Segmentation_MasterRepresentation", "Segmentation_SourceRep
 
 
 def segments_of(path: Path) -> list[Structure]:
-    """Segments that the header of a volume file names; empty if it names none.
+    """Segments that the header of a volume file names, without the background (0); empty if it names none.
 
     Parameters
     ----------
@@ -72,7 +72,7 @@ def _segments(values: Mapping[str, str], layers: int) -> list[Structure]:
                 "Save the segmentation again in 3D Slicer",
             )
         listed = [{**one, "LabelValue": "1", "Layer": str(layer)} for layer, one in enumerate(listed)]
-    return [_segment(one, layers) for one in listed]
+    return [segment for one in listed if (segment := _segment(one, layers)).number > 0]
 
 
 def _segment(values: Mapping[str, str], layers: int) -> Structure:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,18 @@ import numpy.typing as npt
 
 from nnunet_spine.dataset_conversion.contour_filling import Points, fill
 from nnunet_spine.dataset_conversion.dicom_files import open_dataset
-from nnunet_spine.dataset_conversion.dicom_headers import text_of
+from nnunet_spine.dataset_conversion.dicom_headers import number_of, text_of
 from nnunet_spine.dataset_conversion.problems import Unusable
-from nnunet_spine.dataset_conversion.reference_selection import NO_CLAIM, Claim, Parts, Selection, choose, structures_of
+from nnunet_spine.dataset_conversion.reference_selection import (
+    NO_CLAIM,
+    Claim,
+    Parts,
+    Selection,
+    Structure,
+    choose,
+    structures_of,
+    unnamed_notes,
+)
 from nnunet_spine.dataset_conversion.slice_grid import FARTHEST_MM
 from nnunet_spine.dataset_conversion.slice_pixels import DECODING_ERRORS
 from nnunet_spine.grids import Geometry
@@ -60,6 +69,7 @@ def read_structure_set(
             raise Unusable("an RTSTRUCT without regions", "a region with contours", "Export the structures again")
         numbers = choose(structures, selection, STRUCTURE_SET, claim).numbers
         contours = [_contours(dataset, number) for number in numbers]
+        unnamed = unnamed_notes(_unnamed(dataset, structures), "regions", "contour")
     except Unusable:
         raise
     except DECODING_ERRORS as failure:
@@ -77,7 +87,7 @@ def read_structure_set(
             "Check the structures, or export them as DICOM SEG",
         )
     mask, notes = fill([region for region in regions if region], grid or UNIT_GRID)
-    return mask, (*_notes(kinds, len(numbers), len(structures)), *notes)
+    return mask, (*_notes(kinds, len(numbers), len(structures)), *unnamed, *notes)
 
 
 def _contours(dataset: Any, number: int) -> list[tuple[str, Points]]:
@@ -89,6 +99,17 @@ def _contours(dataset: Any, number: int) -> list[tuple[str, Points]]:
         for contour in region.get("ContourSequence") or []
     ]
     return [(text_of(item, "ContourGeometricType"), _points(item.get("ContourData"))) for item in items]
+
+
+def _unnamed(dataset: Any, structures: Sequence[Structure]) -> Counter[int]:
+    """Contours of regions that are not among the structures, by their number."""
+    known = {one.number for one in structures}
+    contours = Counter[int]()
+    for region in dataset.get("ROIContourSequence") or []:
+        number = int(number_of(region, "ReferencedROINumber") or 0)
+        if number not in known:
+            contours[number] += len(region.get("ContourSequence") or [])
+    return +contours
 
 
 def _points(data: Any) -> npt.NDArray[np.float64]:

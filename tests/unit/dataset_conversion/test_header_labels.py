@@ -66,3 +66,10 @@ def test_a_value_with_two_names_is_not_taken(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()).replace(b'Key="2"', b'Key="1"')))
     with pytest.raises(Unusable, match="the number 1, which the tumor and another named value of the label map have"):
         taken(path)
+
+
+def test_a_value_without_a_name_is_noted(tmp_path: Path) -> None:
+    reference = read_reference(write(tmp_path / "m.nii.gz", {1: "tumor"}, (1, 2)), None, NO_SELECTION, LISTED)
+    assert int(reference.mask.array.sum()) == 8
+    (note,) = reference.notes
+    assert note == "the reference also holds values without a name, which were not taken as tumor: 2 (12 voxels)"

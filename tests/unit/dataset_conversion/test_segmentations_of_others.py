@@ -215,6 +215,25 @@ def test_label_maps_with_any_numbers(
     assert np.array_equal(placed(path, image, Selection(labels=("spinal cord",))), wanted)
 
 
+def test_values_of_a_label_map_without_a_segment_are_noted(tmp_path: Path, plan: Any, image: Volume) -> None:
+    masks = {1: TUMOR, 4: block([2], (6, 8), (5, 7))}  # 2 x 2 pixels, and one more
+    path = Drawing(plan, masks, {1: "Lesion"}, kind="LABELMAP", bits=8).write(tmp_path / "s")
+    read = on_grid(read_reference(path, image.geometry), image.geometry)
+    assert np.array_equal(read.mask.array, truth(image, plan, TUMOR))
+    assert read.notes == (
+        "the reference also holds values without a name, which were not taken as tumor: 4 (5 voxels)",
+    )
+
+
+def test_frames_of_a_segment_that_is_not_described_are_noted(tmp_path: Path, plan: Any, image: Volume) -> None:
+    path = Drawing(plan, {1: TUMOR, 4: block([2, 3, 6])}, {1: "Lesion"}).write(tmp_path / "s")
+    read = on_grid(read_reference(path, image.geometry), image.geometry)
+    assert np.array_equal(read.mask.array, truth(image, plan, TUMOR))
+    assert read.notes == (
+        "the reference also holds segments without a name, which were not taken as tumor: 4 (3 frames)",
+    )
+
+
 @pytest.mark.parametrize("kind", ["BINARY", None])
 def test_binary_pixels_of_a_byte(tmp_path: Path, plan: Any, image: Volume, kind: str | None) -> None:
     drawing = Drawing(plan, {1: TUMOR * 255}, {1: "Tumor"}, kind=kind, bits=8)

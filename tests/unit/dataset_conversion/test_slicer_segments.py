@@ -142,6 +142,54 @@ def test_more_values_than_a_mask_has_are_fine_if_they_have_names(tmp_path: Path)
     assert taken(write(tmp_path / "m.seg.nrrd", labels, lines)) == 1
 
 
+def test_values_without_a_name_are_noted_or_asked_for(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.seg.nrrd", two(1, 2), keys(0, "Tumor", 1))  # 4 voxels of 1, 6 of 2
+    reference = read_reference(path, None, NO_SELECTION, LISTED)
+    assert int(reference.mask.array.sum()) == 4
+    assert reference.notes == (
+        "the reference also holds values without a name, which were not taken as tumor: 2 (6 voxels)",
+    )
+    assert evidence(path, Selection(numbers=(2,)), LISTED) == "1 of 2 segments (number 2), by --segment"
+    assert taken(path, Selection(numbers=(2,))) == 6
+    both = read_reference(path, None, Selection(numbers=(1, 2)), LISTED)
+    assert int(both.mask.array.sum()) == 10
+    assert both.notes == ("2 of 2 segments of the reference are tumor and were used",)
+    with pytest.raises(Unusable, match="1 segment, which has no number or label that was asked for"):
+        taken(path, Selection(numbers=(3,)))
+
+
+def test_voxels_without_a_name_are_counted_over_layers(tmp_path: Path) -> None:
+    layers = np.zeros((4, 5, 6, 2), np.uint8)
+    layers[1, 1:3, 1:3, 0] = 1
+    layers[2, 0, 0, 0] = 9
+    layers[3, 0, 0:2, 1] = 9
+    layers[3, 1, 0, 1] = 1  # the value that is the tumor's in the other layer
+    path = write(tmp_path / "m.seg.nrrd", layers, keys(0, "Tumor", 1))
+    reference = read_reference(path, None, NO_SELECTION, LISTED)
+    assert int(reference.mask.array.sum()) == 4
+    (note,) = reference.notes
+    assert note.endswith("which were not taken as tumor: 1 (1 voxel), 9 (3 voxels)")
+
+
+def test_many_values_without_a_name_are_listed_in_part(tmp_path: Path) -> None:
+    labels = np.arange(120, dtype=np.uint8).reshape(4, 5, 6)  # 119 values, of which 118 have no name
+    path = write(tmp_path / "m.seg.nrrd", labels, keys(0, "Tumor", 1))
+    (note,) = read_reference(path, None, NO_SELECTION, LISTED).notes
+    assert note.endswith(": " + ", ".join(f"{n} (1 voxel)" for n in range(2, 12)) + " and 108 more")
+
+
+def test_a_file_of_the_tumor_is_not_taken_by_the_only_value_with_a_name(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.seg.nrrd", two(1, 2), keys(0, "Segment_1", 1))
+    with pytest.raises(Unusable, match="1 segment, which nothing names as a tumor, and the values 2 without a name"):
+        taken(path)
+    assert taken(path, Selection(numbers=(1,))) == 4
+
+
+def test_a_segment_of_the_background_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.seg.nrrd", two(1, 2), [*keys(0, "Tumor", 0), *keys(1, "Lesion", 1), *keys(2, "Cord", 2)])
+    assert taken(path) == 4
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

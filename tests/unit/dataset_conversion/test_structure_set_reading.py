@@ -82,6 +82,19 @@ def test_an_inner_contour_is_a_hole_and_contours_side_by_side_are_parts(make: An
     assert np.array_equal(placed.mask.array, truth)
 
 
+def test_contours_of_a_region_without_a_name_are_noted(make: Any, tmp_path: Path) -> None:
+    scene = Scene(make, tmp_path)
+    path = scene.write({"tumor": [scene.box(2, (1, 4), (1, 4))], "x": [scene.box(s, (6, 8), (5, 6)) for s in (2, 3)]})
+    dataset = pydicom.dcmread(path)
+    del dataset.StructureSetROISequence[1]
+    dataset.save_as(path)
+    read = read_reference(path, scene.image.geometry)
+    assert int(on_grid(read, scene.image.geometry).mask.array.sum()) == 16
+    assert read.notes == (
+        "the reference also holds regions without a name, which were not taken as tumor: 2 (2 contours)",
+    )
+
+
 @pytest.mark.parametrize("turn", [1, -1])
 def test_a_keyhole_is_a_hole(make: Any, tmp_path: Path, turn: int) -> None:
     scene = Scene(make, tmp_path)
