@@ -6,7 +6,10 @@ SimpleITK's order (x, y, z). Physical space is LPS, in millimeters.
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -232,12 +235,58 @@ def write_volume(path: Path, volume: Volume) -> None:
 
 
 def write_by_itk(path: Path, volume: Volume) -> None:
-    """Write a volume where it may break off; `NotWritable` if the path is not UTF-8, `RuntimeError` if ITK fails."""
+    """Write a volume where it may break off, and check that it is whole.
+
+    Raises
+    ------
+    NotWritable
+        If the path is not UTF-8.
+    OSError
+        If the file is not whole, with the system's reason.
+    """
     if not is_utf8(path):
         raise NotWritable(
             "The output's path has a name that is not UTF-8, which ITK cannot write to. Choose another place."
         )
-    sitk.WriteImage(volume.image(), str(path), useCompression=True)
+    with whole_file(path):
+        sitk.WriteImage(volume.image(), str(path), useCompression=True)
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[None]:
+    """Check that ITK writes a volume to its end in the block: on a full disk it reports nothing.
+
+    Raises
+    ------
+    OSError
+        If it does not, with the system's reason.
+    """
+    try:
+        yield
+        check_whole(path)
+    except (BadInput, NotFound, RuntimeError) as error:
+        _extend(path)
+        raise OSError(errno.EIO, "ITK did not write the file to its end, and gives no reason") from error
+
+
+def check_whole(path: Path) -> None:
+    """Check that a volume file can be read to its end; errors as for `read_volume`, but any finite or other value."""
+    if path.name.lower().endswith((".nii", ".nii.gz")) and is_regular_file(path):
+        try:
+            check_complete(path)  # needs no memory for the voxels
+        except RuntimeError as error:
+            raise BadInput(f"{path} cannot be read as a volume. The file may be damaged.") from error
+    else:
+        with suppress(NotFinite):
+            read_volume(path)
+
+
+def _extend(path: Path) -> None:
+    """Write beyond the end of a file that broke off, so that the system says what it told ITK."""
+    with path.open("ab") as stream:
+        stream.write(bytes(2**20))
+        stream.flush()
+        os.fsync(stream.fileno())
 
 
 def reorient(volume: Volume, orientation: str = SAGITTAL_ORIENTATION) -> Volume:

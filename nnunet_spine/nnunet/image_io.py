@@ -12,7 +12,7 @@ from nnunetv2.imageio.simpleitk_reader_writer import SimpleITKIO
 
 from nnunet_spine.errors import GeometryMismatch
 from nnunet_spine.grids import Geometry, difference
-from nnunet_spine.images import SUFFIXES, Volume, read_volume, reorient
+from nnunet_spine.images import SUFFIXES, Volume, read_volume, reorient, whole_file
 from nnunet_spine.nnunet.orientation import axes_of, check_stated, turned
 
 Array = npt.NDArray[Any]
@@ -83,11 +83,18 @@ class SpineImageIO(SimpleITKIO):
         return np.stack([volume.array.astype(np.float32) for volume in volumes]), properties
 
     def write_seg(self, seg: Array, output_fname: str, properties: Properties) -> None:
-        """Write a segmentation, shape (z, y, x), on the grid of the stored image."""
+        """Write a segmentation, shape (z, y, x), on the grid of the stored image.
+
+        Raises
+        ------
+        OSError
+            If the file is not written to its end.
+        """
         if STORED_KEY in properties:
             seg = as_stored(seg, properties)
             properties = {**properties, "sitk_stuff": properties[STORED_KEY]}
-        super().write_seg(seg, output_fname, properties)
+        with whole_file(Path(output_fname)):
+            super().write_seg(seg, output_fname, properties)
 
 
 def as_stored(array: Array, properties: Properties) -> Array:

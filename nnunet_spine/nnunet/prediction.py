@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -14,8 +16,8 @@ from pathlib import Path
 
 from nnunet_spine.cases import SPLITS_FILE, read_splits
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable, WorkFailed
-from nnunet_spine.files import make_folder, read_object, replacing, sha256
-from nnunet_spine.images import SUFFIXES
+from nnunet_spine.files import make_folder, read_object, replacing, sha256, system_reason
+from nnunet_spine.images import SUFFIXES, check_whole
 from nnunet_spine.locks import LOCK_NAME, sole_writer_in
 from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, write_manifest
 from nnunet_spine.nnunet.checkpoint_reading import TRUST_WARNING, check_archive
@@ -159,7 +161,8 @@ def predict_folder(
     with sole_writer_in(output), _no_manifest_alone(output):
         prepare_processes(*WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
         checkpoints = {fold_name(fold): _sound(folder / fold_name(fold) / CHECKPOINT) for fold in used}
-        kept = tuple(case for case in cases if all((output / f"{case}{ending}").is_file() for ending in endings))
+        kept, damaged = _earlier_results(output, cases, endings)
+        warnings += damaged
         missing = {case: path for case, path in cases.items() if case not in kept}
         if kept:
             _refuse_other_model(output, checkpoints)
@@ -174,6 +177,34 @@ def predict_folder(
             )
             _predict(work, missing, output, endings, progress)
     return Predicted(output, tuple(missing), kept, used, tuple(warnings))
+
+
+def _earlier_results(output: Path, cases: Iterable[str], endings: Sequence[str]) -> tuple[tuple[str, ...], list[str]]:
+    """Cases that have all their results, whole, and a sentence on each result that is not."""
+    kept, warnings = [], []
+    for case in cases:
+        paths = [output / f"{case}{ending}" for ending in endings]
+        there = [path for path in paths if path.is_file()]
+        damaged = [path for path in there if not _is_whole(path)]
+        warnings += [
+            f"{path.name} in {output} is empty or damaged: {case} is predicted again, and the file is replaced."
+            for path in damaged
+        ]
+        if len(there) == len(paths) and not damaged:
+            kept.append(case)
+    return tuple(kept), warnings
+
+
+def _is_whole(result: Path) -> bool:
+    """Whether a segmentation, or a file of probabilities, can be read to its end."""
+    try:
+        if result.name.endswith(PROBABILITIES_ENDING):
+            with zipfile.ZipFile(result) as archive:
+                return archive.testzip() is None
+        check_whole(result)
+    except (OSError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, EOFError):
+        return False
+    return True
 
 
 @contextmanager
@@ -343,6 +374,11 @@ def _predict_case(work: _Work, case: str, image: Path) -> None:
             raise WorkFailed(
                 f"{case} cannot be predicted: there is not enough memory for an image of its size. Use a machine with "
                 f"more, or fewer cases side by side (the variable {CPUS_VARIABLE})."
+            ) from None
+        except OSError as error:
+            raise NotWritable(
+                f"{case} cannot be predicted: its result cannot be written ({system_reason(error)}). The finished cases "
+                "are kept: free space or choose another output folder, and run the command again."
             ) from None
 
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import resource
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, NotWritabl
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import (
     SAGITTAL_ORIENTATION,
+    SUFFIXES,
     NotFinite,
     Volume,
     is_volume_file,
@@ -89,6 +91,24 @@ def test_written_twice_it_has_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         write_volume(tmp_path / f"{name}.nii.gz", volume())
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("most", [0, 200, 3000])
+def test_a_volume_that_does_not_fit_on_the_disk_is_an_error(tmp_path: Path, suffix: str, most: int) -> None:
+    grid = Geometry((30, 20, 9), (1.0, 1.0, 3.0), (5.0, 6.0, 7.0), IDENTITY)
+    noise = Volume(np.random.default_rng(0).integers(0, 999, (9, 20, 30)).astype(np.int16), grid)
+    path = tmp_path / f"a{suffix}"
+    path.write_bytes(b"earlier")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)  # as a full disk, but without one
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, limits[1]))
+    try:
+        with pytest.raises(NotWritable, match=r"a\..*File too large"):
+            write_volume(path, noise)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == b"earlier"
 
 
 def test_bool_becomes_uint8(tmp_path: Path) -> None:

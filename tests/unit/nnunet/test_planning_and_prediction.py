@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import sys
 import zipfile
@@ -14,10 +15,11 @@ from nnunet_spine.errors import BadInput, NotFound, NotWritable, WorkFailed
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume, write_volume
 from nnunet_spine.manifest import make_manifest, write_manifest
-from nnunet_spine.nnunet import commands
+from nnunet_spine.nnunet import commands, prediction
 from nnunet_spine.nnunet.case_measures import ResizeCeiling, measure_case
 from nnunet_spine.nnunet.commands import nnunet_commands, run_command
 from nnunet_spine.nnunet.environment import Workspace
+from nnunet_spine.nnunet.orientation import Orientation
 from nnunet_spine.nnunet.planning import plan_dataset
 from nnunet_spine.nnunet.prediction import Model, out_of_fold_predictions, predict_folder
 from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset
@@ -143,19 +145,42 @@ def test_prediction_wants_finished_folds(workspace: Workspace, tmp_path: Path) -
 def test_what_is_predicted_already_is_kept(workspace: Workspace, tmp_path: Path) -> None:
     finished(workspace, 0)
     (tmp_path / "case_0000.nii.gz").write_bytes(b"")
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "case.nii.gz").write_bytes(b"earlier")
+    earlier = reference(tmp_path / "out" / "case.nii.gz", (3, 4, 5), 1).read_bytes()
     result = predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace)
     assert (result.done, result.kept, result.folds) == ((), ("case",), (0,))
-    assert (tmp_path / "out" / "case.nii.gz").read_bytes() == b"earlier"
+    assert (tmp_path / "out" / "case.nii.gz").read_bytes() == earlier
+
+
+@pytest.mark.parametrize("share", [0.0, 0.6, 0.99])
+@pytest.mark.parametrize("ending", [".nii.gz", ".npz"])
+def test_an_earlier_result_that_is_not_whole_is_predicted_again(tmp_path: Path, ending: str, share: float) -> None:
+    reference(tmp_path / "case.nii.gz", (3, 4, 5), 1)
+    np.savez_compressed(tmp_path / "case.npz", probabilities=np.random.default_rng(0).random((2, 3, 4, 5)))
+    endings = (".npz", ".nii.gz")
+    assert prediction._earlier_results(tmp_path, ["case", "other"], endings) == (("case",), [])
+    content = (tmp_path / f"case{ending}").read_bytes()
+    (tmp_path / f"case{ending}").write_bytes(content[: int(share * len(content))])
+    kept, warnings = prediction._earlier_results(tmp_path, ["case", "other"], endings)
+    assert kept == ()
+    assert [warning.split(" in ")[0] for warning in warnings] == [f"case{ending}"]
+    assert "case is predicted again" in warnings[0]
+
+
+def test_a_case_whose_result_does_not_fit_on_the_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def segment(_image: Path, _output: Path) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(prediction, "_predictor", lambda _work: segment)
+    work = prediction._Work(tmp_path, (0,), "cpu", 1, tmp_path, Orientation("PIL"), False, False)
+    with pytest.raises(NotWritable, match="case cannot be predicted: .*No space left on device.*finished cases"):
+        prediction._predict_case(work, "case", tmp_path / "case_0000.nii.gz")
 
 
 def test_predictions_of_two_models_are_not_mixed(workspace: Workspace, tmp_path: Path) -> None:
     checkpoint = finished(workspace, 0)
     (tmp_path / "case_0000.nii.gz").write_bytes(b"")
     output = tmp_path / "out"
-    output.mkdir()
-    (output / "case.nii.gz").write_bytes(b"earlier")
+    reference(output / "case.nii.gz", (3, 4, 5), 1)
     inputs = {"fold_0": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
     write_manifest(output, make_manifest("predict", parameters={}, inputs=inputs))
     assert predict_folder(Model("58"), tmp_path, output, workspace).kept == ("case",)
