@@ -547,6 +547,17 @@ def link_or_copy(source: Path, target: Path) -> None:
         shutil.copy2(source, target)
 
 
+def write_on(path: Path) -> None:
+    """Write beyond the end of a file that a library left unfinished, so that the system says why: `OSError`.
+
+    To be called for a file that is thrown away. Nothing is raised if the system takes more.
+    """
+    with path.open("ab") as stream:
+        stream.write(bytes(2**20))
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
 def sha256(path: Path) -> str:
     """SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as stream:

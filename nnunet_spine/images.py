@@ -7,7 +7,6 @@ SimpleITK's order (x, y, z). Physical space is LPS, in millimeters.
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import SimpleITK as sitk
 from isal import igzip, igzip_lib
 
 from nnunet_spine.errors import BadInput, GeometryMismatch, NotFound, NotWritable
-from nnunet_spine.files import is_regular_file, obstacle, replacing
+from nnunet_spine.files import is_regular_file, obstacle, replacing, write_on
 from nnunet_spine.grids import Geometry
 from nnunet_spine.volume_headers import VolumeHeader, is_utf8, read_volume_header, read_voxels
 
@@ -265,7 +264,7 @@ def whole_file(path: Path) -> Iterator[None]:
         yield
         check_whole(path)
     except (BadInput, NotFound, RuntimeError) as error:
-        _extend(path)
+        write_on(path)
         raise OSError(errno.EIO, "ITK did not write the file to its end, and gives no reason") from error
 
 
@@ -279,14 +278,6 @@ def check_whole(path: Path) -> None:
     else:
         with suppress(NotFinite):
             read_volume(path)
-
-
-def _extend(path: Path) -> None:
-    """Write beyond the end of a file that broke off, so that the system says what it told ITK."""
-    with path.open("ab") as stream:
-        stream.write(bytes(2**20))
-        stream.flush()
-        os.fsync(stream.fileno())
 
 
 def reorient(volume: Volume, orientation: str = SAGITTAL_ORIENTATION) -> Volume:

@@ -377,8 +377,8 @@ def _predict_case(work: _Work, case: str, image: Path) -> None:
             ) from None
         except OSError as error:
             raise NotWritable(
-                f"{case} cannot be predicted: its result cannot be written ({system_reason(error)}). The finished cases "
-                "are kept: free space or choose another output folder, and run the command again."
+                f"{case} cannot be predicted: its result cannot be written ({system_reason(error)}). The finished "
+                "cases are kept: free space or choose another output folder, and run the command again."
             ) from None
 
 

@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import glob
 import re
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotWritable, WorkFailed
-from nnunet_spine.files import make_folder, read_object, remove_abandoned, replacing, sha256, write_json
+from nnunet_spine.files import (
+    make_folder,
+    read_object,
+    remove_abandoned,
+    replacing,
+    sha256,
+    system_reason,
+    write_json,
+    write_on,
+)
 from nnunet_spine.images import check_complete, read_volume, write_volume
 from nnunet_spine.locks import sole_writer
 from nnunet_spine.manifest import make_manifest
@@ -86,7 +97,8 @@ def preprocess_dataset(
     BadInput, NotFound
         If plans or data set are absent or cannot be used, or a case cannot be preprocessed; the case is named.
     NotWritable
-        If another process preprocesses by these plans, or their folder holds what preprocessing did not put there.
+        If another process preprocesses by these plans, their folder holds what preprocessing did not put there, or the
+        disk is full.
     WorkFailed
         If a worker process is ended from outside, as when memory runs out.
     """
@@ -249,7 +261,10 @@ class _Work:
 
 def _run(work: _Work, output: Path, cases: dict[str, tuple[Path, Path]], progress: Progress) -> None:
     remove_abandoned(output)
-    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial.", dir=output.parent))
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial.", dir=output.parent))
+    except OSError as error:
+        raise NotWritable(f"Cannot write {output}: {system_reason(error)}. {_SPACE}") from error
     try:
         with worker_pool(min(allocated_cpus(), len(cases) or 1)) as pool:
             jobs = {
@@ -287,10 +302,31 @@ def _preprocess_case(work: _Work, output: Path, image: Path, label: Path) -> Non
         if settings.preprocessor_name != PREPROCESSOR_NAME:  # ours looks at its files itself
             for path in (image, label):
                 check_complete(path)
-        preprocessor.run_case_save(str(output), [str(image)], str(label), plans, settings, work.dataset_json)
+        with _whole_parts(output):
+            preprocessor.run_case_save(str(output), [str(image)], str(label), plans, settings, work.dataset_json)
     except MemoryError:
         raise WorkFailed(
             f"{output.name} cannot be preprocessed: there is not enough memory. Use fewer CPUs or a larger machine."
         ) from None
     except (NnunetSpineError, RuntimeError) as error:
         raise BadInput(f"{output.name} cannot be preprocessed: {error}") from None
+    except OSError as error:
+        raise NotWritable(
+            f"{output.name} cannot be preprocessed: its files cannot be written ({system_reason(error)}). The finished "
+            f"cases are kept. {_SPACE}"
+        ) from None
+
+
+@contextmanager
+def _whole_parts(case: Path) -> Iterator[None]:
+    """Raise the system's reason, an `OSError`, if a file of a case breaks off: blosc2 raises an error without one."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not isinstance(error, NnunetSpineError):
+            for path in case.parent.glob(f"{glob.escape(case.name)}*.b2nd"):
+                write_on(path)
+        raise
+
+
+_SPACE = "Free space, or work on another disk, and run the command again."

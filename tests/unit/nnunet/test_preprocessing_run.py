@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import resource
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any, ClassVar
@@ -301,7 +303,13 @@ def test_cases_of_another_orientation_are_made_again(workspace: Workspace) -> No
     assert preprocess_dataset("58", workspace).done == ()
 
 
-@pytest.mark.parametrize("failure", [BadInput("not finite"), GeometryMismatch("not one grid"), RuntimeError("damaged")])
+@pytest.mark.parametrize(
+    "failure",
+    [
+        *(BadInput("not finite"), GeometryMismatch("not one grid"), RuntimeError("damaged")),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+)
 def test_a_worker_names_the_case_that_fails(workspace: Workspace, monkeypatch, failure: Exception) -> None:
     class Preprocessor:
         def __init__(self, verbose: bool) -> None:
@@ -326,8 +334,31 @@ def test_a_worker_names_the_case_that_fails(workspace: Workspace, monkeypatch, f
     raw, folder = workspace.raw / DATASET, workspace.preprocessed / DATASET
     files = (raw / "imagesTr" / "b_0000.nii.gz", raw / "labelsTr" / "b.nii.gz")
     work = (preprocessing_run._Work({}, "3d_fullres", {}), folder / "b", *files)
-    with pytest.raises(BadInput, match=f"b cannot be preprocessed: {failure}"):
+    expected = NotWritable if isinstance(failure, OSError) else BadInput
+    with pytest.raises(expected, match=f"b cannot be preprocessed: .*{failure.args[-1]}"):
         preprocessing_run._preprocess_case(*work)
     files[0].write_bytes(files[0].read_bytes()[:-20])
     with pytest.raises(BadInput, match="b cannot be preprocessed: .* damaged"):
         preprocessing_run._preprocess_case(*work)
+
+
+def test_what_blosc2_does_not_say_of_a_full_disk_is_asked_of_the_system(tmp_path: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)  # as a full disk, but without one
+    (tmp_path / "case.b2nd").write_bytes(bytes(100))
+    with pytest.raises(RuntimeError, match="creating the NDArray"), preprocessing_run._whole_parts(tmp_path / "case"):
+        raise RuntimeError("Error while creating the NDArray")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2**20 + 200, limits[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"), preprocessing_run._whole_parts(tmp_path / "case"):
+            raise RuntimeError("Error while creating the NDArray")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_a_full_disk_before_the_first_case_is_a_sentence(workspace: Workspace, monkeypatch) -> None:
+    def full(**_options: object) -> str:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(preprocessing_run.tempfile, "mkdtemp", full)
+    with pytest.raises(NotWritable, match="Cannot write .*: No space left on device"):
+        preprocess_dataset("58", workspace)
