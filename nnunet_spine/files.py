@@ -406,7 +406,7 @@ def staged_folder(folder: Path) -> Iterator[Path]:
     folder = real_folder(folder)
     if os.path.lexists(folder) and not (is_folder(folder) and not folder_content(folder)):
         raise NotWritable(f"{folder} already exists and is not empty. Remove it, or choose another place.")
-    with _staging_beside(folder) as staging:
+    with staging_beside(folder) as staging:
         yield staging
         if folder.exists():
             folder.rmdir()
@@ -420,7 +420,7 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
     The change is one step of the file system (`exchange`); the earlier folder is removed after it.
     """
     folder = real_folder(folder)
-    with _staging_beside(folder) as staging:
+    with staging_beside(folder) as staging:
         yield staging
         exchange(staging, folder)
 
@@ -441,8 +441,16 @@ def real_folder(folder: Path) -> Path:
 
 
 @contextmanager
-def _staging_beside(folder: Path) -> Iterator[Path]:
-    """An empty folder, locked as long as its maker lives, which is removed at the end with whatever is in it then."""
+def staging_beside(folder: Path) -> Iterator[Path]:
+    """Give an empty folder beside `folder`, and remove it with its content at the end.
+
+    It is locked as long as its maker lives. What killed processes left of such folders is removed first.
+
+    Raises
+    ------
+    NotWritable
+        If the parent of `folder` cannot be written.
+    """
     parent = make_folder(folder.parent)
     remove_abandoned(folder)
     try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +14,20 @@ from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from pathlib import Path
 
-from nnunet_spine.cases import SPLITS_FILE, read_splits
+from nnunet_spine.cases import CHANNEL, SPLITS_FILE, read_splits
 from nnunet_spine.errors import BadInput, NnunetSpineError, NotFound, NotWritable, WorkFailed
-from nnunet_spine.files import make_folder, read_object, replacing, sha256, system_reason
-from nnunet_spine.images import SUFFIXES, check_whole
+from nnunet_spine.files import (
+    check_output,
+    folder_content,
+    read_object,
+    replacing,
+    sha256,
+    staging_beside,
+    system_reason,
+)
+from nnunet_spine.images import SUFFIXES, check_whole, is_volume_file, volume_stem
 from nnunet_spine.locks import LOCK_NAME, sole_writer_in
-from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, write_manifest
+from nnunet_spine.manifest import MANIFEST_FILE, make_manifest, recorded_departures, recorded_step, write_manifest
 from nnunet_spine.nnunet.checkpoint_reading import TRUST_WARNING, check_archive
 from nnunet_spine.nnunet.environment import (
     CONFIGURATION,
@@ -44,6 +52,9 @@ PROBABILITIES_ENDING = ".npz"
 
 WORKER_IMPORTS = ("nnunet_spine.nnunet.whole_case", "nibabel")
 """The modules whose imports the worker processes share."""
+
+STAGING = "nnunet-spine-predict"
+"""The folder of unfinished results is named by it: .nnunet-spine-predict.partial.XXXX, in the output."""
 
 MOST_PROCESSES = 4
 """Cases predicted side by side on a CPU: each takes the memory of a forward pass."""
@@ -147,7 +158,7 @@ def predict_folder(
     ------
     BadInput, NotFound, NotWritable
         If there is no image, no trained fold, or the model cannot be used; if the output cannot be written, another
-        process writes it, or it holds another model's predictions.
+        process writes it, or it holds what a prediction by this model did not put there.
     """
     cases, warnings = find_images(images)
     folder = model.folder(workspace)
@@ -161,21 +172,22 @@ def predict_folder(
     with sole_writer_in(output), _no_manifest_alone(output):
         prepare_processes(*WORKER_IMPORTS, keep_memory=True)  # they get ready while files are hashed
         checkpoints = {fold_name(fold): _sound(folder / fold_name(fold) / CHECKPOINT) for fold in used}
+        _refuse_other_results(output, cases, endings, checkpoints)
         kept, damaged = _earlier_results(output, cases, endings)
         warnings += damaged
         missing = {case: path for case, path in cases.items() if case not in kept}
-        if kept:
-            _refuse_other_model(output, checkpoints)
+        for name in [f"{case}{ending}" for case in missing for ending in endings] + [MANIFEST_FILE] * bool(missing):
+            check_output(output / name)
         warnings += _orientation_warnings(missing, about) if missing else []
         for warning in warnings:
             logger.warning(warning)
         if missing:
             _write_manifest(output, model, folder, used, checkpoints)
-            staging = output / ".partial"
-            work = _Work(
-                folder, used, device, allocated_cpus(), staging, about.orientation, save_probabilities, trusted
-            )
-            _predict(work, missing, output, endings, progress)
+            with staging_beside(output / STAGING) as staging:
+                work = _Work(
+                    folder, used, device, allocated_cpus(), staging, about.orientation, save_probabilities, trusted
+                )
+                _predict(work, missing, output, endings, progress)
     return Predicted(output, tuple(missing), kept, used, tuple(warnings))
 
 
@@ -214,7 +226,7 @@ def _no_manifest_alone(output: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not before and _content(output) == {MANIFEST_FILE}:
+        if _content(output) - before == {MANIFEST_FILE}:
             (output / MANIFEST_FILE).unlink()
         raise
 
@@ -257,14 +269,34 @@ def _sound(checkpoint: Path) -> str:
     return sha256(checkpoint)
 
 
-def _refuse_other_model(output: Path, checkpoints: dict[str, str]) -> None:
+def _is_result(path: Path) -> bool:
+    return is_volume_file(path) and not volume_stem(path).endswith(CHANNEL)  # images may lie there
+
+
+def _refuse_other_results(
+    output: Path, cases: Iterable[str], endings: Sequence[str], checkpoints: dict[str, str]
+) -> None:
+    """Refuse a folder whose segmentations or manifest are not of a prediction by this model; they would be replaced."""
     path = output / MANIFEST_FILE
-    manifest = read_object(path) if path.is_file() else {}
-    if manifest.get("step") == "predict" and manifest.get("inputs") != checkpoints:
-        raise NotWritable(
-            f"{output} holds predictions of another model or of other folds (see {MANIFEST_FILE} there). "
-            "Choose another folder, or remove them."
-        )
+    if os.path.lexists(path):
+        if recorded_step(output) != "predict":
+            raise NotWritable(
+                f"{path} is not the manifest of a prediction, which would replace it. Choose another output folder, or "
+                "move that file away."
+            )
+        if read_object(path).get("inputs") != checkpoints and any(map(_is_result, folder_content(output))):
+            raise NotWritable(
+                f"{output} holds predictions of another model or of other folds (see {MANIFEST_FILE} there). "
+                "Choose another folder, or remove them."
+            )
+        return
+    for case in cases:
+        for there in (output / f"{case}{ending}" for ending in endings):
+            if os.path.lexists(there):
+                raise NotWritable(
+                    f"{there} is there already, and without a {MANIFEST_FILE} nothing says that this model predicted "
+                    "it. Choose another output folder, or move the file away."
+                )
 
 
 _UNKNOWN_ORIENTATION = (
@@ -315,19 +347,6 @@ class _Work:
     trusted: bool
 
 
-@contextmanager
-def _empty(staging: Path) -> Iterator[None]:
-    """Make the folder for unfinished results, without what a killed process left there, and remove it at the end."""
-    if staging.is_symlink() or (staging.exists() and not staging.is_dir()):
-        raise NotWritable(f"{staging} is in the way: it is no folder. Remove it, or choose another output folder.")
-    shutil.rmtree(staging, ignore_errors=True)
-    make_folder(staging)
-    try:
-        yield
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
 def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequence[str], progress: Progress) -> None:
     """Predict cases in worker processes and move each result into place, the segmentation last.
 
@@ -341,7 +360,7 @@ def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequenc
         processes = 1
     work = replace(work, device=device)
     try:
-        with _empty(work.staging), worker_pool(processes) as pool:
+        with worker_pool(processes) as pool:
             jobs = {pool.submit(_predict_case, work, case, image): case for case, image in cases.items()}
             for number, job in enumerate(as_completed(jobs), start=1):
                 job.result()

@@ -228,7 +228,7 @@ EXPECTED: dict[str, Sequence[str]] = {
     "compare": ("comparison.json", "tests.csv", "manifest.json", ".nnunet_spine.lock"),
     "report": ("index.html", "cases", "contents.json"),
     "correct-bias": ("a.nii.gz", "b.nii", "a_field.nii.gz", "c.nrrd", ".nnunet_spine.lock"),
-    "predict": ("new_50.nii.gz", "manifest.json", ".partial"),
+    "predict": ("new_50.nii.gz", "manifest.json", "new_50.npz"),
     "phantoms": ("cases.csv", "manifest.json"),
     "demo": ("export", "study.yaml"),
 }

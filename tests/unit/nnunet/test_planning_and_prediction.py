@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -142,10 +143,17 @@ def test_prediction_wants_finished_folds(workspace: Workspace, tmp_path: Path) -
         predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace, folds=[0, 2])
 
 
+def manifest_of(output: Path, checkpoint: Path, step: str = "predict") -> None:
+    """Write the manifest of a prediction by fold 0."""
+    inputs = {"fold_0": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
+    write_manifest(output, make_manifest(step, parameters={}, inputs=inputs))
+
+
 def test_what_is_predicted_already_is_kept(workspace: Workspace, tmp_path: Path) -> None:
-    finished(workspace, 0)
+    checkpoint = finished(workspace, 0)
     (tmp_path / "case_0000.nii.gz").write_bytes(b"")
     earlier = reference(tmp_path / "out" / "case.nii.gz", (3, 4, 5), 1).read_bytes()
+    manifest_of(tmp_path / "out", checkpoint)
     result = predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace)
     assert (result.done, result.kept, result.folds) == ((), ("case",), (0,))
     assert (tmp_path / "out" / "case.nii.gz").read_bytes() == earlier
@@ -181,15 +189,85 @@ def test_predictions_of_two_models_are_not_mixed(workspace: Workspace, tmp_path:
     (tmp_path / "case_0000.nii.gz").write_bytes(b"")
     output = tmp_path / "out"
     reference(output / "case.nii.gz", (3, 4, 5), 1)
-    inputs = {"fold_0": hashlib.sha256(checkpoint.read_bytes()).hexdigest()}
-    write_manifest(output, make_manifest("predict", parameters={}, inputs=inputs))
+    manifest_of(output, checkpoint)
     assert predict_folder(Model("58"), tmp_path, output, workspace).kept == ("case",)
     finished(workspace, 0, b"another")
     with pytest.raises(NotWritable, match="another model or of other folds"):
         predict_folder(Model("58"), tmp_path, output, workspace)
-    # A manifest of another step says nothing about predictions.
-    write_manifest(output, make_manifest("evaluate", parameters={}))
-    assert predict_folder(Model("58"), tmp_path, output, workspace).kept == ("case",)
+    (tmp_path / "more").mkdir()
+    (tmp_path / "more" / "new_0000.nii.gz").write_bytes(b"")
+    with pytest.raises(NotWritable, match="another model or of other folds"):  # of other cases
+        predict_folder(Model("58"), tmp_path / "more", output, workspace)
+
+
+@pytest.fixture
+def nothing_is_predicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction, "_predict", lambda *_: pytest.fail("it began to predict"))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() if path.is_file() else b"" for path in folder.iterdir()}
+
+
+@pytest.mark.usefixtures("nothing_is_predicted")
+@pytest.mark.parametrize(("ending", "save_probabilities"), [(".nii.gz", False), (".nii.gz", True), (".npz", True)])
+def test_a_file_that_no_prediction_made_is_left_alone(workspace, tmp_path, ending: str, save_probabilities) -> None:
+    finished(workspace, 0)
+    (tmp_path / "case_0000.nii.gz").write_bytes(b"")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f"case{ending}").write_bytes(b"a person's")
+    with pytest.raises(NotWritable, match=rf"case{ending} is there already.*Choose another output folder"):
+        predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace, save_probabilities=save_probabilities)
+    assert content(tmp_path / "out") == {f"case{ending}": b"a person's"}
+
+
+@pytest.mark.usefixtures("nothing_is_predicted")
+@pytest.mark.parametrize("foreign", ['{"name": "a web app"}', "[]", "no JSON", '{"step": "evaluate"}'])
+def test_a_manifest_of_something_else_is_left_alone(workspace: Workspace, tmp_path: Path, foreign: str) -> None:
+    finished(workspace, 0)
+    (tmp_path / "case_0000.nii.gz").write_bytes(b"")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "manifest.json").write_text(foreign)
+    with pytest.raises(NotWritable, match=r"manifest\.json is not the manifest of a prediction"):
+        predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace)
+    assert content(tmp_path / "out") == {"manifest.json": foreign.encode()}
+
+
+@pytest.mark.usefixtures("nothing_is_predicted")
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to(path.with_name("nowhere"))])
+@pytest.mark.parametrize("made_before", [False, True])
+def test_what_is_no_file_is_refused_before_anything_is_predicted(workspace, tmp_path, make, made_before) -> None:
+    checkpoint = finished(workspace, 0)
+    (tmp_path / "case_0000.nii.gz").write_bytes(b"")
+    (tmp_path / "out").mkdir()
+    make(tmp_path / "out" / "case.nii.gz")
+    if made_before:
+        manifest_of(tmp_path / "out", checkpoint)
+    before = content(tmp_path / "out")
+    with pytest.raises(NotWritable, match=r"case\.nii\.gz is (there already|a pipe|a folder|a link)"):
+        predict_folder(Model("58"), tmp_path, tmp_path / "out", workspace)
+    assert content(tmp_path / "out") == before
+
+
+def test_a_folder_of_somebody_else_is_left_alone_and_an_own_one_is_removed(workspace, tmp_path, monkeypatch) -> None:
+    finished(workspace, 0)
+    (tmp_path / "case_0000.nii.gz").write_bytes(b"")
+    output = tmp_path / "out"
+    for name in (".partial", ".nnunet-spine-predict.partial.abandoned"):
+        (output / name).mkdir(parents=True)
+        (output / name / "mine.txt").write_text("mine")
+    seen = []
+
+    def fail(*_arguments: object) -> None:
+        seen.extend(sorted(path.name[:-8] for path in output.glob(".*.partial.????????")))
+        raise WorkFailed("the end")
+
+    monkeypatch.setattr(prediction, "_predict", fail)
+    with pytest.raises(WorkFailed, match="the end"):
+        predict_folder(Model("58"), tmp_path, output, workspace)
+    assert seen == [".nnunet-spine-predict.partial."]
+    assert sorted(path.name for path in output.iterdir()) == [".partial"]
+    assert (output / ".partial" / "mine.txt").read_text() == "mine"
 
 
 def test_out_of_fold_predictions_are_all_or_an_error(workspace: Workspace) -> None:
