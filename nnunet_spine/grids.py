@@ -79,7 +79,7 @@ class Geometry:
         """Largest distance between the places of one voxel center on two grids, in mm; infinite if the sizes differ."""
         if self.size_xyz != other.size_xyz:
             return math.inf
-        return float(np.linalg.norm(_moved(self.affine_lps() - other.affine_lps(), self.size_xyz), axis=0).max())
+        return float(np.linalg.norm(corner_places(self.affine_lps() - other.affine_lps(), self.size_xyz), axis=0).max())
 
     def same_grid(self, other: Geometry) -> bool:
         """Whether two grids are the same: no voxel center moves by more than a tenth of the smallest spacing."""
@@ -90,7 +90,7 @@ class Geometry:
         """Whether another grid has the same voxels in space with its axes in another order or direction."""
         if self.same_grid(other) or sorted(self.size_xyz) != sorted(other.size_xyz):
             return False
-        ours, theirs = (_moved(grid.affine_lps(), grid.size_xyz) for grid in (self, other))
+        ours, theirs = (corner_places(grid.affine_lps(), grid.size_xyz) for grid in (self, other))
         gaps_mm = np.linalg.norm(ours[:, :, None] - theirs[:, None, :], axis=0)
         smallest = min(*self.spacing_xyz_mm, *other.spacing_xyz_mm)
         return bool(gaps_mm.min(axis=1).max() <= SAME_GRID_SPACINGS * smallest)
@@ -104,7 +104,7 @@ class Geometry:
         return f"size {size}, spacing {spacing} mm, origin {origin} mm, direction {direction}"
 
 
-def _moved(affine: npt.NDArray[np.float64], size_xyz: Sequence[int]) -> npt.NDArray[np.float64]:
+def corner_places(affine: npt.NDArray[np.float64], size_xyz: Sequence[int]) -> npt.NDArray[np.float64]:
     """Where a matrix takes the eight corner voxels of a grid, shape (3, 8)."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in size_xyz], indexing="ij")).reshape(3, -1)
     moved: npt.NDArray[np.float64] = (affine @ np.vstack([corners, np.ones(corners.shape[1])]))[:3]
@@ -185,7 +185,7 @@ def squared(affine_lps: npt.NDArray[np.float64], size_xyz: tuple[int, int, int])
     center = (np.asarray(size_xyz) - 1) / 2
     origin = affine_lps[:3, 3] + axes @ center - (direction * spacing) @ center
     geometry = Geometry(size_xyz, _three(spacing), _three(origin), tuple(float(v) for v in direction.ravel()))
-    moved = _moved(affine_lps - geometry.affine_lps(), size_xyz)
+    moved = corner_places(affine_lps - geometry.affine_lps(), size_xyz)
     in_voxels = np.linalg.inv(axes) @ moved
     return Squared(geometry, float(np.abs(in_voxels).max()), float(np.linalg.norm(moved, axis=0).max()))
 

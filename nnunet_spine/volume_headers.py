@@ -21,7 +21,7 @@ import SimpleITK as sitk
 from nnunet_spine.environment_variables import variables_set
 from nnunet_spine.errors import BadInput
 from nnunet_spine.files import is_regular_file
-from nnunet_spine.grids import ROUNDING_MM, Geometry, Squared, squared
+from nnunet_spine.grids import ROUNDING_MM, Geometry, Squared, corner_places, squared
 
 sitk.ProcessObject.GlobalWarningDisplayOff()  # ITK's warnings name files, and come from threads, too
 
@@ -196,11 +196,83 @@ def _nifti_sform_lps(start: bytes) -> npt.NDArray[np.float64]:
     """Matrix from index to LPS in mm by a NIfTI's sform."""
     order, size = _nifti_order(start)
     _, number, _, _, _, place = _NIFTI_PLACES[size]
-    unit = int(np.frombuffer(start, f"{order}i4", 1, 500)[0]) if size == 540 else start[123]
-    rows = np.frombuffer(start, order + number, 12, place).astype(float).reshape(3, 4)
-    affine_ras = np.vstack([rows * _NIFTI_UNITS_MM.get(unit & 7, 1.0), [0, 0, 0, 1]])
+    return _nifti_lps(start, np.frombuffer(start, order + number, 12, place).astype(float).reshape(3, 4))
+
+
+def _nifti_unit(start: bytes) -> int:
+    """NIfTI's code of the unit of distances; 0 if it names none."""
+    order, size = _nifti_order(start)
+    return (int(np.frombuffer(start, f"{order}i4", 1, 500)[0]) if size == 540 else start[123]) & 7
+
+
+def _nifti_lps(start: bytes, rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Matrix from index to LPS in mm, of the three rows to RAS in the unit of the header."""
+    affine_ras = np.vstack([rows * _NIFTI_UNITS_MM.get(_nifti_unit(start), 1.0), [0, 0, 0, 1]])
     affine_lps: npt.NDArray[np.float64] = np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine_ras
     return affine_lps
+
+
+def _nifti_qform_lps(start: bytes) -> npt.NDArray[np.float64]:
+    """Matrix from index to LPS in mm by a NIfTI's qform, whose quaternion is rounded: its norm may be above 1."""
+    order, size = _nifti_order(start)
+    _, number, _, spacing_place, place, _ = _NIFTI_PLACES[size]
+    numbers = np.dtype(order + number)
+    handedness, *spacing = np.frombuffer(start, numbers, 4, spacing_place - numbers.itemsize).astype(float)
+    *imaginary, x, y, z = np.frombuffer(start, numbers, 6, place).astype(float)
+    squares = float(np.square(imaginary).sum())
+    real = math.sqrt(max(0.0, 1.0 - squares))
+    if 1.0 - squares < _ROUNDED_QUATERNION:  # a half turn
+        real, imaginary = 0.0, [value / math.sqrt(squares) for value in imaginary]
+    b, c, d = imaginary
+    rotation = np.array(
+        [
+            [real * real + b * b - c * c - d * d, 2 * (b * c - real * d), 2 * (b * d + real * c)],
+            [2 * (b * c + real * d), real * real + c * c - b * b - d * d, 2 * (c * d - real * b)],
+            [2 * (b * d - real * c), 2 * (c * d + real * b), real * real + d * d - c * c - b * b],
+        ]
+    )
+    columns = rotation * [value if value > 0 else 1.0 for value in spacing] * [1, 1, -1 if handedness < 0 else 1]
+    return _nifti_lps(start, np.column_stack([columns, (x, y, z)]))
+
+
+_ROUNDED_QUATERNION = 1e-7
+"""As in ITK's nifti_quatern_to_mat44: a real part whose square is smaller is 0."""
+
+
+@dataclass(frozen=True, eq=False)
+class NiftiForms:
+    """What the header of a NIfTI says of the places of its voxels.
+
+    Parameters
+    ----------
+    sform_lps, qform_lps
+        4x4 matrix from index (x, y, z, 1) to LPS in mm; None if the form is not set.
+    has_unit
+        Whether it names the unit of its distances.
+    """
+
+    sform_lps: npt.NDArray[np.float64] | None
+    qform_lps: npt.NDArray[np.float64] | None
+    has_unit: bool
+
+    def apart_mm(self, size_xyz: Sequence[int]) -> float:
+        """Largest distance of a voxel's places by the two forms, in mm; 0 unless both are set."""
+        if self.sform_lps is None or self.qform_lps is None:
+            return 0.0
+        return float(np.linalg.norm(corner_places(self.sform_lps - self.qform_lps, size_xyz), axis=0).max())
+
+
+def read_nifti_forms(path: Path) -> NiftiForms:
+    """Forms of a NIfTI file by the bytes of its header; none of any other file. Its numbers may be of any size."""
+    start = start_of(path)
+    if not _is_nifti(start) or not _nifti_order(start)[1]:
+        return NiftiForms(None, None, False)
+    has_qform, has_sform = _forms_set(start)
+    return NiftiForms(
+        _nifti_sform_lps(start) if has_sform else None,
+        _nifti_qform_lps(start) if has_qform else None,
+        bool(_nifti_unit(start)),
+    )
 
 
 def start_of(path: Path) -> bytes:

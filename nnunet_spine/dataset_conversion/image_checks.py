@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-import logging
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-import nibabel
 import numpy as np
-import numpy.typing as npt
 import pydicom
-from nibabel.filebasedimages import ImageFileError
-from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 
 from nnunet_spine.dataset_conversion.dicom_files import HEADER_ERRORS, open_dataset
 from nnunet_spine.dataset_conversion.problems import Unusable
@@ -20,17 +14,9 @@ from nnunet_spine.dataset_conversion.slice_grid import MINIMUM_SLICES
 from nnunet_spine.errors import BadInput
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume
-from nnunet_spine.volume_headers import read_volume_header, states_axes
-
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what it says of headers is checked here
+from nnunet_spine.volume_headers import read_nifti_forms, read_volume_header, states_axes
 
 NIFTI_SUFFIXES = (".nii", ".nii.gz")
-
-NIBABEL_ERRORS = (
-    *(OSError, EOFError, ValueError, KeyError, AttributeError, OverflowError, MemoryError, zlib.error),
-    *(ImageFileError, HeaderDataError, HeaderTypeError),
-)
-"""What nibabel raises for a header or content that it cannot read."""
 
 FORMS_TOLERANCE_MM = 0.1
 """Largest difference of a voxel's place by sform and by qform."""
@@ -72,7 +58,7 @@ def check_volume_geometry(path: Path) -> tuple[str, ...]:
             "Convert the image from DICOM again, or set its orientation with a tool for its format",
         )
     squared = (note,) if (note := header.axes_note()) else ()
-    return (*squared, *(_check_forms(path) if path.name.lower().endswith(NIFTI_SUFFIXES) else ()))
+    return (*squared, *(_check_forms(path, header.geometry) if path.name.lower().endswith(NIFTI_SUFFIXES) else ()))
 
 
 def _is_default(grid: Geometry) -> bool:
@@ -84,35 +70,18 @@ def _is_default(grid: Geometry) -> bool:
     )
 
 
-def _check_forms(path: Path) -> tuple[str, ...]:
-    try:
-        header = nibabel.load(path).header
-        forms = [
-            form for form, code in ((header.get_sform, "sform_code"), (header.get_qform, "qform_code")) if header[code]
-        ]
-        affines = [form() for form in forms]
-        zooms, units, shape = header.get_zooms()[:3], header.get_xyzt_units()[0], header.get_data_shape()[:3]
-    except NIBABEL_ERRORS:
-        return ()
+def _check_forms(path: Path, grid: Geometry) -> tuple[str, ...]:
+    forms = read_nifti_forms(path)
     remedy = "Convert the image from DICOM again, or set both forms with a tool for NIfTI"
-    if len(affines) == 2 and (apart := _apart_mm(affines[0], affines[1], shape)) > FORMS_TOLERANCE_MM:
+    if (apart := forms.apart_mm(grid.size_xyz)) > FORMS_TOLERANCE_MM:
         raise Unusable(
             f"sform and qform of the NIfTI place voxels up to {apart:.1f} mm apart",
             f"both within {FORMS_TOLERANCE_MM} mm",
             remedy,
         )
-    if np.allclose(zooms, 1.0) and units == "unknown":
+    if np.allclose(grid.spacing_xyz_mm, 1.0) and not forms.has_unit:
         return ("spacing of 1 x 1 x 1 without unit, which may never have been set: compare it with the scanner's",)
     return ()
-
-
-def _apart_mm(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64], shape: Sequence[int]) -> float:
-    """Largest distance of a corner voxel's places by two affines, in mm."""
-    if not np.isfinite(one - other).all():
-        return np.inf
-    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(len(shape), -1)
-    places = np.vstack([corners, np.ones(corners.shape[1])])
-    return float(np.linalg.norm(((one - other) @ places)[:3], axis=0).max())
 
 
 def check_slices(volume: Volume) -> None:

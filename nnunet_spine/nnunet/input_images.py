@@ -8,9 +8,10 @@ from pathlib import Path
 from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.files import is_regular_file, system_reason
+from nnunet_spine.grids import SAME_GRID_SPACINGS
 from nnunet_spine.images import SUFFIXES, is_volume_file, volume_stem
 from nnunet_spine.nnunet.orientation import Orientation, angle_degrees, axes_of
-from nnunet_spine.volume_headers import read_volume_header
+from nnunet_spine.volume_headers import read_nifti_forms, read_volume_header
 
 LONGEST_CASE = 200
 """Bytes of a case's name: with what is added to it meanwhile, a file's name may have 255."""
@@ -97,4 +98,23 @@ def orientation_warning(case: str, path: Path, orientation: Orientation) -> str:
     return (
         f"{case} is oblique by {angle:.1f} degrees from {axes_of(grid)}, and the training images by at most "
         f"{orientation.largest_angle_degrees:.1f}: the model may not know what it looks like."
+    )
+
+
+def forms_warning(case: str, path: Path) -> str:
+    """A sentence on a NIfTI whose two forms place its voxels apart; empty otherwise.
+
+    ITK takes the sform. Forms whose axes point to different directions are refused by who reads the image, and an image
+    whose header cannot be read is left to it.
+    """
+    try:
+        grid = read_volume_header(path).geometry
+    except (RuntimeError, OSError, ValueError):
+        return ""
+    apart_mm = read_nifti_forms(path).apart_mm(grid.size_xyz)
+    if apart_mm <= SAME_GRID_SPACINGS * min(grid.spacing_xyz_mm):
+        return ""
+    return (
+        f"sform and qform of {case} place voxels up to {apart_mm:.1f} mm apart, and the sform is taken: in a program "
+        "that takes the qform, the segmentation may lie elsewhere. Convert it from DICOM again, or set both forms."
     )

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import SimpleITK as sitk
 
 from nnunet_spine.cases import CHANNEL
 from nnunet_spine.errors import BadInput
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import SAGITTAL_ORIENTATION, Volume, is_volume_file, reorient
-from nnunet_spine.volume_headers import read_volume_header, states_axes
+from nnunet_spine.volume_headers import read_nifti_forms, read_volume_header, states_axes
 
 PREPROCESSOR_NAME = "SpinePreprocessor"
 """Name of this package's preprocessor in plans."""
@@ -154,11 +155,18 @@ def check_stated(path: Path) -> None:
 
 def _forms(path: Path) -> list[str]:
     """The nearest orientations of a NIfTI by its sform and by its qform, as far as they are set."""
-    import nibabel
+    forms = read_nifti_forms(path)
+    return [_nearest(affine[:3, :3]) for affine in (forms.sform_lps, forms.qform_lps) if affine is not None]
 
-    header = nibabel.load(path).header
-    forms = (header.get_sform(coded=True), header.get_qform(coded=True))
-    return ["".join(nibabel.aff2axcodes(affine)) for affine, code in forms if code > 0]
+
+def _nearest(columns: npt.NDArray[np.float64]) -> str:
+    """The orientation that the columns of a matrix, LPS, are nearest to."""
+    lengths = np.linalg.norm(columns, axis=0)
+    if not lengths.all():
+        return "nowhere"
+    direction = (columns / lengths).ravel().tolist()
+    axes: str = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(direction)
+    return axes
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ from nnunet_spine.nnunet.environment import (
     is_trusted,
     plans_option,
 )
-from nnunet_spine.nnunet.input_images import find_images, orientation_warning
+from nnunet_spine.nnunet.input_images import find_images, forms_warning, orientation_warning
 from nnunet_spine.nnunet.model_folder import CHECKPOINT, FoldName, chosen_folds, fold_name
 from nnunet_spine.nnunet.orientation import Orientation, of_plans
 from nnunet_spine.nnunet.plans_check import check_configuration, check_name, read_dataset_json, read_plans
@@ -306,9 +306,11 @@ _UNKNOWN_ORIENTATION = (
 
 
 def _orientation_warnings(cases: dict[str, Path], about: _About) -> list[str]:
+    found = [forms_warning(case, path) for case, path in cases.items()]
     if about.orientation.axes is None:
-        return [_UNKNOWN_ORIENTATION]
-    found = (orientation_warning(case, path, about.orientation) for case, path in cases.items())
+        found.append(_UNKNOWN_ORIENTATION)
+    else:
+        found += [orientation_warning(case, path, about.orientation) for case, path in cases.items()]
     return [warning for warning in found if warning]
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.grids import Geometry
 from nnunet_spine.images import Volume, write_volume
-from nnunet_spine.nnunet.input_images import find_images, orientation_warning
+from nnunet_spine.nnunet.input_images import find_images, forms_warning, orientation_warning
 from nnunet_spine.nnunet.orientation import Orientation
 
 
@@ -100,3 +101,22 @@ def test_an_oblique_image_is_warned_of(tmp_path: Path) -> None:
     assert orientation_warning("a", path, Orientation("PIL")) == ""
     path.write_bytes(b"damaged")
     assert orientation_warning("a", path, Orientation("PIL", 12.5)) == ""
+
+
+@pytest.mark.parametrize(("moved_mm", "words"), [(0.0, ""), (0.09, ""), (0.2, "0.2 mm apart"), (7.5, "7.5 mm apart")])
+def test_an_image_whose_forms_place_it_apart_is_warned_of(tmp_path: Path, moved_mm: float, words: str) -> None:
+    image = nibabel.Nifti1Image(np.zeros((5, 4, 3), np.int16), np.diag([1.0, 1.0, 3.0, 1.0]))
+    image.set_sform(image.affine, 1)
+    other = image.affine.copy()
+    other[0, 3] += moved_mm
+    image.set_qform(other, 1)
+    path = tmp_path / "a_0000.nii.gz"
+    nibabel.save(image, path)
+    warned = forms_warning("a", path)
+    assert words in warned
+    assert bool(words) == bool(warned)
+    image.set_qform(other, 0)
+    nibabel.save(image, path)
+    assert forms_warning("a", path) == ""
+    path.write_bytes(b"damaged")
+    assert forms_warning("a", path) == ""

@@ -32,7 +32,7 @@ from nnunet_spine.nnunet.orientation import (
     survey,
     turned,
 )
-from nnunet_spine.volume_headers import states_axes
+from nnunet_spine.volume_headers import read_nifti_forms, read_volume_header, states_axes
 
 CODES = sorted(ORIENTATIONS)
 RAS = {"L": (-1, 0, 0), "R": (1, 0, 0), "P": (0, -1, 0), "A": (0, 1, 0), "S": (0, 0, 1), "I": (0, 0, -1)}
@@ -171,6 +171,44 @@ def test_a_nifti_that_says_two_things(tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="PIL by its sform"):
         SpineImageIO("PIL").read_images([str(tmp_path / "b.nii.gz")])
     assert SpineImageIO(None).read_images([str(tmp_path / "b.nii.gz")])[0].shape == (1, *array.shape[::-1])
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_forms_are_those_that_nibabel_reads(tmp_path: Path, code: str) -> None:
+    path, _ = nifti(tmp_path / "a.nii.gz", code)
+    image = nibabel.load(path)
+    image.set_qform(image.affine, 1)
+    nibabel.save(image, tmp_path / "b.nii")
+    nibabel.save(nibabel.Nifti2Image(image.dataobj, image.affine, image.header), tmp_path / "c.nii.gz")
+    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0])
+    for name in ("b.nii", "c.nii.gz"):
+        header, forms = nibabel.load(tmp_path / name).header, read_nifti_forms(tmp_path / name)
+        np.testing.assert_allclose(forms.sform_lps, to_lps @ header.get_sform(), atol=1e-4)
+        np.testing.assert_allclose(forms.qform_lps, to_lps @ header.get_qform(), atol=5e-3)  # half turns
+        assert forms.apart_mm((10, 10, 10)) < 0.01
+        check_stated(tmp_path / name)
+
+
+@pytest.mark.parametrize("squares", [1.0 - 2e-6, 1.0 - 5e-8, 1.0, 1.0 + 2e-6, 1.0 + 1e-3])
+def test_a_quaternion_that_was_rounded_is_taken_as_itk_takes_it(tmp_path: Path, squares: float) -> None:
+    """Nibabel refuses a norm that is above 1 by 2e-6."""
+    path, _ = nifti(tmp_path / "a.nii", "PIL")
+    content = bytearray(path.read_bytes())
+    half_turn = np.array([0.6, 0.8, 0.0]) * np.sqrt(squares)
+    content[252:256] = np.array([1, 0], "<i2").tobytes()  # the qform alone
+    content[256:268] = half_turn.astype("<f4").tobytes()
+    path.write_bytes(content)
+    expected = read_volume_header(path).geometry.affine_lps()
+    np.testing.assert_allclose(read_nifti_forms(path).qform_lps, expected, atol=1e-4)
+    check_stated(path)
+
+
+def test_plain_content_under_a_name_in_gz_says_where_its_axes_point(tmp_path: Path) -> None:
+    path, _ = nifti(tmp_path / "a.nii", "PIL")
+    path = path.rename(tmp_path / "a.nii.gz")
+    check_stated(path)
+    assert survey([path]).orientation.axes == "PIL"
+    assert SpineImageIO("PIL").read_images([str(path)])[0].ndim == 4
 
 
 @pytest.mark.parametrize("ending", [".nii.gz", ".nii", ".nrrd", ".mha"])
