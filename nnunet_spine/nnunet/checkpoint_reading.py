@@ -123,8 +123,15 @@ def _is_checkpoint(content: Any) -> bool:
         and isinstance(made, dict)
         and isinstance(made.get("configuration"), str)
         and str(content.get("trainer_name")).isidentifier()
-        and (axes is None or (isinstance(axes, tuple | list) and all(axis in (0, 1, 2) for axis in axes)))
+        and (axes is None or _are_axes(axes))
     )
+
+
+def _are_axes(value: Any) -> bool:
+    """Whether a value is a list of axes; whether they are those of the patch is asked where the patch is known."""
+    if not isinstance(value, tuple | list):
+        return False
+    return all(not isinstance(axis, bool) and axis in (0, 1, 2) for axis in value)
 
 
 def _load(file: Any, *, trusted: bool, **options: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -181,7 +181,7 @@ def read_model(
     adopt(plans, configuration)
     if orientation is not None:
         adopt_orientation(plans, orientation)
-    axes = saved[0].get("inference_allowed_mirroring_axes")
+    axes = _mirroring_axes(paths[0], saved[0], len(configuration.patch_size))
     check_planned_network(plans, configuration, dataset_json, trusted=trusted)
     return TrainedModel(
         folder,
@@ -189,9 +189,20 @@ def read_model(
         configuration,
         dataset_json,
         saved[0]["trainer_name"],
-        None if axes is None else tuple(axes),
+        axes,
         tuple(one["network_weights"] for one in saved),
     )
+
+
+def _mirroring_axes(path: Path, saved: Mapping[str, Any], dimensions: int) -> tuple[int, ...] | None:
+    """Axes along which a checkpoint has predictions mirrored; None for none, as nnU-Net fails at an empty list."""
+    axes = tuple(saved.get("inference_allowed_mirroring_axes") or ())
+    if len(set(axes)) < len(axes) or any(axis >= dimensions for axis in axes):
+        raise BadInput(
+            f"{path} has predictions mirrored along the axes {', '.join(map(str, axes))}; expected different axes of "
+            f"the patch in its plans, from 0 to {dimensions - 1}. Take plans.json and checkpoints of one training."
+        )
+    return axes or None
 
 
 def nnunet_scores(model: TrainedModel, device: str) -> Scores:

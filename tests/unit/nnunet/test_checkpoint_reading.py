@@ -26,6 +26,7 @@ from nnunet_spine.nnunet.checkpoint_reading import (
     loading_as_data,
     read_checkpoint_file,
 )
+from nnunet_spine.nnunet.trained_model import _mirroring_axes
 
 
 def content() -> dict[str, Any]:
@@ -270,6 +271,7 @@ def test_a_file_that_may_not_be_read(tmp_path: Path) -> None:
         {"trainer_name": "../trainer"},
         {"inference_allowed_mirroring_axes": (7,)},
         {"inference_allowed_mirroring_axes": ([0],)},
+        {"inference_allowed_mirroring_axes": (True,)},
         {"inference_allowed_mirroring_axes": "xyz"},
     ],
     ids=str,
@@ -311,3 +313,17 @@ def test_what_was_read_is_handed_over(tmp_path: Path) -> None:
     with loading_as_data(), handing_over(given):
         assert torch.load("no file", map_location="cpu", weights_only=False) is given
     assert torch.load is load
+
+
+@pytest.mark.parametrize(("saved", "expected"), [((), None), ([], None), (None, None), ((0, 2), (0, 2)), ([1], (1,))])
+def test_no_mirroring_axes_mean_that_nothing_is_mirrored(tmp_path: Path, saved: Any, expected: Any) -> None:
+    path = write(tmp_path, inference_allowed_mirroring_axes=saved)
+    assert _mirroring_axes(path, read_checkpoint_file(path), 3) == expected
+
+
+def test_mirroring_axes_are_those_of_the_patch(tmp_path: Path) -> None:
+    assert _mirroring_axes(tmp_path, {"inference_allowed_mirroring_axes": (0, 1)}, 2) == (0, 1)
+    with pytest.raises(BadInput, match=r"along the axes 0, 2; expected different axes of the patch.*from 0 to 1"):
+        _mirroring_axes(tmp_path, {"inference_allowed_mirroring_axes": (0, 2)}, 2)
+    with pytest.raises(BadInput, match=r"along the axes 0, 1, 0; expected different axes of the patch.*from 0 to 2"):
+        _mirroring_axes(tmp_path, {"inference_allowed_mirroring_axes": (0, 1, 0)}, 3)
