@@ -32,10 +32,9 @@ NORMALIZATIONS = (
     *("ZScoreNormalization", "CTNormalization", "NoNormalization"),
     *("RescaleTo01Normalization", "RGBTo01Normalization"),
 )
-RESAMPLINGS = (
-    *("resample_data_or_seg_to_shape", "resample_data_or_seg_to_spacing"),
-    *("resample_torch_simple", "resample_torch_fornnunet", "no_resampling_hack"),
-)
+RESAMPLINGS = ("resample_data_or_seg_to_shape", "resample_torch_fornnunet", "no_resampling_hack")
+"""Those that take what nnU-Net hands to a function of plans: an array, its new shape, and both spacings."""
+
 OLD_NETWORKS = ("PlainConvUNet", "ResidualEncoderUNet")
 
 NETWORKS = re.compile(
@@ -151,6 +150,28 @@ _ORDER = Rule("0, 1 and 2 in some order", _is_order)
 _WHOLE_LISTS = Rule("lists of whole numbers of a network's size", lambda v: isinstance(v, list) and _is_plain(v))
 _FEATURES = Rule(f"a whole number from 1 to {LARGEST_WHOLE}", lambda v: _is_whole(v, 1, LARGEST_WHOLE))
 _OPTIONS = Rule("an object of plain values", lambda v: isinstance(v, dict) and _is_plain(v))
+
+_TRUTH = Rule("a truth value", lambda v: isinstance(v, bool))
+_SPLINE = Rule("the order of a spline, 0 to 5", lambda v: _is_whole(v, 0, 5))
+_MODES = Rule("linear, nearest, nearest-exact or area", lambda v: v in ("linear", "nearest", "nearest-exact", "area"))
+_SEPARATE: dict[str, Rule] = {
+    "is_seg": _TRUTH,
+    "force_separate_z": Rule("a truth value or null", lambda v: v is None or isinstance(v, bool)),
+    "separate_z_anisotropy_threshold": Rule("a number from 0", lambda v: _is_number(v, 0, LARGEST_NUMBER)),
+}
+
+_RESAMPLING_ARGUMENTS: dict[str, dict[str, Rule]] = {
+    "resample_data_or_seg_to_shape": {**_SEPARATE, "order": _SPLINE, "order_z": _SPLINE},
+    "resample_torch_fornnunet": {
+        **_SEPARATE,
+        "num_threads": Rule("a whole number from 1 to 1024", lambda v: _is_whole(v, 1, 1024)),
+        "memefficient_seg_resampling": _TRUTH,
+        "mode": _MODES,
+        "aniso_axis_mode": _MODES,
+    },
+    "no_resampling_hack": {},
+}
+"""By the function of `RESAMPLINGS`; each may be missing."""
 
 _PLANS: dict[str, Rule] = {
     "dataset_name": _NAME,
@@ -295,6 +316,7 @@ def check_configuration(
         raise _wrong(here, "spacing", found["spacing"], f"as many as `patch_size` has, {len(found['patch_size'])}")
     if len(found["use_mask_for_norm"]) != len(found["normalization_schemes"]):
         raise _wrong(here, "use_mask_for_norm", found["use_mask_for_norm"], "one for each of `normalization_schemes`")
+    _check_resampling(found, here)
     if found["preprocessor_name"] == PREPROCESSOR_NAME:
         _check_ours(found, here)
     if "architecture" in found:
@@ -302,6 +324,21 @@ def check_configuration(
     else:
         _check(found, _OLD_ARCHITECTURE, here, trusted=trusted)
     return found
+
+
+def _check_resampling(configuration: Mapping[str, Any], where: str) -> None:
+    """Check the arguments of resampling functions that nnU-Net has; those of a trusted model's own are not known."""
+    for function in ("resampling_fn_data", "resampling_fn_seg", "resampling_fn_probabilities"):
+        known = _RESAMPLING_ARGUMENTS.get(str(configuration[function]))
+        if known is None:
+            continue
+        for name, value in configuration[f"{function}_kwargs"].items():
+            key = f"{function}_kwargs.{_named(name)}"
+            if name not in known:
+                has = f"one of the arguments {', '.join(known)}" if known else "no argument"
+                raise _wrong(where, key, value, f"{has} of {configuration[function]}")
+            if not known[name].holds(value):
+                raise _wrong(where, key, value, known[name].words)
 
 
 def _check_ours(configuration: Mapping[str, Any], where: str) -> None:

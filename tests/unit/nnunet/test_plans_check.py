@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from nnunetv2.preprocessing.resampling.utils import recursive_find_resampling_fn_by_name
 from small_plans import DATASET, RESAMPLING, small_configuration, small_plans, write_plans
 
 from nnunet_spine.errors import BadInput, NotFound
 from nnunet_spine.nnunet.plans_check import (
+    _RESAMPLING_ARGUMENTS,
+    RESAMPLINGS,
     check_configuration,
     check_dataset_json,
     check_plans,
@@ -206,6 +210,8 @@ WRONG_CONFIGURATIONS = [
     ("use_mask_for_norm", [False, False]),
     ("use_mask_for_norm", [0]),
     ("resampling_fn_data", "eval"),
+    ("resampling_fn_data", "resample_data_or_seg_to_spacing"),
+    ("resampling_fn_data", "resample_torch_simple"),
     ("resampling_fn_seg", None),
     ("resampling_fn_probabilities_kwargs", {"order": HUGE}),
     ("resampling_fn_probabilities_kwargs", ["order"]),
@@ -223,6 +229,51 @@ def test_other_values_of_a_configuration_are_named(key: str, value: Any) -> None
     check_plans(plans, "plans.json")
     with pytest.raises(BadInput, match=f"configuration 3d_fullres.*`{key}`.*expected"):
         check_configuration(plans, "3d_fullres", "plans.json")
+
+
+@pytest.mark.parametrize(
+    ("function", "arguments"),
+    [
+        ("resample_data_or_seg_to_shape", {"order": 77}),
+        ("resample_data_or_seg_to_shape", {"order_z": True}),
+        ("resample_data_or_seg_to_shape", {"nonsense": 1}),
+        ("resample_data_or_seg_to_shape", {"mode": "linear"}),
+        ("resample_data_or_seg_to_shape", {"is_seg": "no"}),
+        ("resample_data_or_seg_to_shape", {"force_separate_z": 2}),
+        ("resample_data_or_seg_to_shape", {"separate_z_anisotropy_threshold": -1}),
+        ("resample_torch_fornnunet", {"order": 1}),
+        ("resample_torch_fornnunet", {"mode": "cubic"}),
+        ("resample_torch_fornnunet", {"num_threads": 0}),
+        ("resample_torch_fornnunet", {"device": "cuda"}),
+        ("no_resampling_hack", {"is_seg": True}),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("of", ["data", "seg", "probabilities"])
+def test_arguments_that_a_resampling_does_not_take(of: str, function: str, arguments: dict[str, Any]) -> None:
+    key = f"resampling_fn_{of}"
+    plans = small_plans(configurations={"c": small_configuration(**{key: function, f"{key}_kwargs": arguments})})
+    for trusted in (False, True):
+        with pytest.raises(BadInput, match=rf"configuration c.*`{key}_kwargs\.{next(iter(arguments))}` is .*expected"):
+            check_configuration(plans, "c", "plans.json", trusted=trusted)
+
+
+def test_every_argument_of_a_resampling_that_nnunet_has_passes() -> None:
+    """Whatever is known of a function, the function takes; nnU-Net hands it four more by their places."""
+    for name, rules in _RESAMPLING_ARGUMENTS.items():
+        function = recursive_find_resampling_fn_by_name(name)
+        parameters = list(inspect.signature(function).parameters)
+        assert set(rules) <= set(parameters[4:])
+        assert set(parameters[4:]) - set(rules) <= {"device"}  # which no JSON holds
+    assert set(_RESAMPLING_ARGUMENTS) == set(RESAMPLINGS)
+
+
+def test_arguments_of_a_trusted_resampling_are_its_own() -> None:
+    changed = small_configuration(resampling_fn_data="my_resampling", resampling_fn_data_kwargs={"nonsense": 1})
+    plans = small_plans(configurations={"c": changed})
+    check_configuration(plans, "c", "plans.json", trusted=True)
+    with pytest.raises(BadInput, match="resampling_fn_data"):
+        check_configuration(plans, "c", "plans.json")
 
 
 @pytest.mark.parametrize(
