@@ -356,12 +356,12 @@ def _predict(work: _Work, cases: dict[str, Path], output: Path, endings: Sequenc
     threads, and with another number of them than nnU-Net's a voxel here and there would be another class.
     """
     processes = min(allocated_cpus(), len(cases), MOST_PROCESSES)
-    with worker_pool(1) as pool:
-        device = pool.submit(choose_device, work.device).result()
-    if device != "cpu":
-        processes = 1
-    work = replace(work, device=device)
     try:
+        with worker_pool(1) as pool:
+            device = pool.submit(choose_device, work.device).result()
+        if device != "cpu":
+            processes = 1
+        work = replace(work, device=device)
         with worker_pool(processes) as pool:
             jobs = {pool.submit(_predict_case, work, case, image): case for case, image in cases.items()}
             for number, job in enumerate(as_completed(jobs), start=1):

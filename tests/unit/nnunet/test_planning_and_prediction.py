@@ -5,6 +5,9 @@ import hashlib
 import os
 import sys
 import zipfile
+from concurrent.futures import Future
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +29,7 @@ from nnunet_spine.nnunet.prediction import Model, out_of_fold_predictions, predi
 from nnunet_spine.nnunet.preprocessing_run import preprocess_dataset
 from nnunet_spine.nnunet.runtime import choose_device, quiet
 from nnunet_spine.preprocessing.pipeline import IntensitySettings
+from nnunet_spine.progress import silent
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0)
 
@@ -172,6 +176,19 @@ def test_an_earlier_result_that_is_not_whole_is_predicted_again(tmp_path: Path, 
     assert kept == ()
     assert [warning.split(" in ")[0] for warning in warnings] == [f"case{ending}"]
     assert "case is predicted again" in warnings[0]
+
+
+def test_memory_that_does_not_suffice_to_look_for_a_device_is_no_traceback(tmp_path: Path, monkeypatch) -> None:
+    class Pool:
+        def submit(self, *_arguments: object) -> Future[str]:
+            job: Future[str] = Future()
+            job.set_exception(BrokenProcessPool("A process was terminated abruptly"))
+            return job
+
+    monkeypatch.setattr(prediction, "worker_pool", lambda _processes: nullcontext(Pool()))
+    work = prediction._Work(tmp_path, (0,), "auto", 1, tmp_path, Orientation("PIL"), False, False)
+    with pytest.raises(WorkFailed, match="A worker process was ended from outside.*memory"):
+        prediction._predict(work, {"case": tmp_path}, tmp_path, (".nii.gz",), silent)
 
 
 def test_a_case_whose_result_does_not_fit_on_the_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
