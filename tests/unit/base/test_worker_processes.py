@@ -100,3 +100,37 @@ def test_workers_keep_freed_memory_where_they_are_told_to_unless_the_user_says_e
     given_back = resident_mib("freed")
     assert resident_mib("kept") > given_back + 60
     assert resident_mib("kept", MALLOC_MMAP_THRESHOLD_="65536", MALLOC_TOP_PAD_="0") < given_back + 20
+
+
+INTERRUPTED_TWICE = """
+import os, signal, sys, threading, time
+from nnunet_spine.worker_processes import worker_pool
+
+def work(seconds):
+    time.sleep(seconds)
+
+def interrupt_twice(number):
+    time.sleep(0.3)
+    for _ in range(2):
+        os.kill(os.getpid(), number)
+        time.sleep(0.3)
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with worker_pool(1) as pool:
+            pool.submit(work, 0).result()
+            jobs = [pool.submit(work, seconds) for seconds in (1, 1, 1, 60, 60)]  # three are handed over at once
+            threading.Thread(target=interrupt_twice, args=(getattr(signal, sys.argv[1]),)).start()
+            jobs[0].result()
+    except KeyboardInterrupt:
+        print("interrupted", signal.getsignal(signal.SIGTERM) is signal.default_int_handler, flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_second_interruption_does_not_keep_a_process_from_ending(tmp_path: Path, name: str) -> None:
+    (tmp_path / "twice.py").write_text(INTERRUPTED_TWICE)
+    command = [sys.executable, str(tmp_path / "twice.py"), name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted True\n"), done.stderr
