@@ -197,7 +197,7 @@ def test_a_second_process_on_a_fold_is_refused(tiny, tmp_path: Path) -> None:
 def forge_lock(folder: Path, *, age_seconds: float) -> Path:
     """A lock of a process on another host, as old as given."""
     folder.mkdir(parents=True, exist_ok=True)
-    holder = {"host": "elsewhere", "pid": 1, "place": "x", "started": "1", "job": "", "token": "abc"}
+    holder = {"host": "elsewhere", "pid": 1, "place": "x", "started": "1", "job": "", "token": "a" * 32}
     path = folder / "fold.lock"
     path.write_text(json.dumps(holder), encoding="utf-8")
     os.utime(path, (time.time() - age_seconds, time.time() - age_seconds))
