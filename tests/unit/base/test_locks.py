@@ -33,9 +33,13 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
             pass
         with sole_writer(tmp_path / "new" / "other"):
             pass
-    assert names(tmp_path / "new") == []
+        (tmp_path / "new" / "data").mkdir()
+    assert names(tmp_path / "new") == ["data"]
     with pytest.raises(KeyError), sole_writer(tmp_path / "newer" / "still" / "data"):
         raise KeyError
+    assert names(tmp_path) == ["new"]
+    with sole_writer(tmp_path / "newest" / "data"):  # nothing comes of it
+        pass
     assert names(tmp_path) == ["new"]
 
 
@@ -65,7 +69,11 @@ def test_the_second_process_says_who_holds_the_place(tmp_path: Path) -> None:
         holder.communicate("go\n")
     with sole_writer_in(tmp_path / "out"):
         assert names(tmp_path / "out") == [LOCK_NAME]
-    assert names(tmp_path / "out") == []
+        (tmp_path / "out" / "result").touch()
+    assert names(tmp_path / "out") == ["result"]
+    with sole_writer_in(tmp_path / "none"):
+        pass
+    assert names(tmp_path) == ["out"]
 
 
 def test_a_lock_is_waited_for(tmp_path: Path) -> None:
