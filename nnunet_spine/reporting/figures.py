@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
+from typing import ParamSpec
 
+from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -13,6 +17,8 @@ MODEL_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9
 """Of the Okabe-Ito palette, which those with a colour vision deficiency can tell apart."""
 
 _DOTS_PER_INCH = 180
+
+Drawn = ParamSpec("Drawn")
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,20 @@ class Theme:
 
 LIGHT = Theme("#1f2428", "#d5dade", "#ffffff")
 DARK = Theme("#e6e9ec", "#3d444b", "#1b1f23")
+
+
+def in_plain_style(draw: Callable[Drawn, bytes]) -> Callable[Drawn, bytes]:
+    """Make a function draw in matplotlib's own style, whatever a library, or the user's matplotlibrc, has set.
+
+    nnU-Net changes the size of fonts for the whole process, as seaborn's `set` does.
+    """
+
+    @wraps(draw)
+    def drawn(*values: Drawn.args, **named: Drawn.kwargs) -> bytes:
+        with style.context("default"):
+            return draw(*values, **named)
+
+    return drawn
 
 
 def blank_figure(size_inches: tuple[float, float], theme: Theme) -> Figure:

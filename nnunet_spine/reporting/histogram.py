@@ -9,7 +9,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 
 from nnunet_spine.preprocessing.mixture import Classes
-from nnunet_spine.reporting.figures import MODEL_COLOURS, Theme, blank_figure, figure_png
+from nnunet_spine.reporting.figures import MODEL_COLOURS, Theme, blank_figure, figure_png, in_plain_style
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -29,6 +29,7 @@ class LogIntensities:
     classes: Classes | None
 
 
+@in_plain_style
 def histogram_png(logs: LogIntensities, theme: Theme) -> bytes:
     """PNG of both histograms, one above the other; equal inputs give equal bytes."""
     low, high = np.quantile(np.concatenate([logs.before, logs.after]), SHOWN_QUANTILES)

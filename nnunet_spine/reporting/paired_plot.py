@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nnunet_spine.evaluation.pairing import difference, pairs_of
 from nnunet_spine.evaluation.results import Evaluation
-from nnunet_spine.reporting.figures import Theme, blank_figure, dress, figure_png
+from nnunet_spine.reporting.figures import Theme, blank_figure, dress, figure_png, in_plain_style
 from nnunet_spine.reporting.strip_plot import style_of
 
 _SIZE_INCHES = (5.6, 3.0)
@@ -15,6 +15,7 @@ def dice_differences(baseline: Evaluation, model: Evaluation) -> list[float]:
     return sorted(d for a, b in pairs_of(baseline, model) if (d := difference(a, b)) is not None)
 
 
+@in_plain_style
 def paired_plot_png(baseline: Evaluation, model: Evaluation, theme: Theme, *, names: tuple[str, str]) -> bytes:
     """PNG of the plot; equal inputs give equal bytes.
 

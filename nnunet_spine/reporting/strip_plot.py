@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
-from nnunet_spine.reporting.figures import MODEL_COLOURS, Theme, blank_figure, dress, figure_png
+from nnunet_spine.reporting.figures import MODEL_COLOURS, Theme, blank_figure, dress, figure_png, in_plain_style
 
 MARKERS = ("o", "s", "^", "D", "v", "P")
 _BIN = 0.04
@@ -28,6 +28,7 @@ def style_of(model: int) -> Style:
     return Style(MODEL_COLOURS[model % len(MODEL_COLOURS)], MARKERS[model % len(MARKERS)])
 
 
+@in_plain_style
 def strip_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
     """PNG of the plot; equal inputs give equal bytes.
 

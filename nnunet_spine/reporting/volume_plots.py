@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
-from nnunet_spine.reporting.figures import Theme, blank_figure, dress, figure_png
+from nnunet_spine.reporting.figures import Theme, blank_figure, dress, figure_png, in_plain_style
 from nnunet_spine.reporting.strip_plot import Style, style_of
 
 LIMITS_SD = 1.96
@@ -59,6 +59,7 @@ def agreement_of(evaluation: Evaluation) -> Agreement | None:
     return Agreement(len(differences), float(np.mean(differences)), float(np.std(differences, ddof=1)))
 
 
+@in_plain_style
 def size_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
     """PNG of Dice against the reference's volume on a logarithmic scale; equal inputs give equal bytes."""
     figure = blank_figure(_SIZE_INCHES, theme)
@@ -76,6 +77,7 @@ def size_plot_png(models: Mapping[str, Evaluation], theme: Theme) -> bytes:
     return figure_png(figure)
 
 
+@in_plain_style
 def agreement_plot_png(evaluation: Evaluation, theme: Theme, *, model: int = 0) -> bytes:
     """PNG of Bland and Altman's plot, the mean of both volumes on a logarithmic scale; equal inputs give equal bytes.
 

@@ -1,4 +1,5 @@
 import pytest
+from matplotlib import rc_context
 
 from nnunet_spine.evaluation.policy import MaskState
 from nnunet_spine.evaluation.results import CaseResult, Evaluation
@@ -51,6 +52,12 @@ def test_equal_inputs_give_equal_pictures_and_other_inputs_others():
     for draw in pictures:
         assert draw(ONE, OTHER, LIGHT) == draw(ONE, OTHER, LIGHT)
         assert len({draw(ONE, OTHER, LIGHT), draw(OTHER, ONE, LIGHT), draw(ONE, OTHER, DARK)}) == 3
+
+
+def test_what_other_libraries_set_does_not_change_a_picture():
+    plain = [size_plot_png({"A": ONE}, LIGHT), paired_plot_png(ONE, OTHER, LIGHT, names=("A", "B"))]
+    with rc_context({"font.size": 25.0, "axes.labelsize": 30.0, "lines.linewidth": 5.0, "axes.facecolor": "red"}):
+        assert [size_plot_png({"A": ONE}, LIGHT), paired_plot_png(ONE, OTHER, LIGHT, names=("A", "B"))] == plain
 
 
 def test_each_plot_says_what_it_shows():
