@@ -24,7 +24,7 @@ LOCK_NAME = ".nnunet_spine.lock"
 
 _TICK_SECONDS = 0.2
 _LONGEST_HOLDER = 1000
-_TRIES = 5
+_TRIES = 10
 
 
 @contextmanager
@@ -149,5 +149,5 @@ def _holder(path: Path) -> str:
             with path.open("rb") as stream:
                 content = json.loads(stream.read(_LONGEST_HOLDER))
             return f"process {int(content['pid'])} on {content['host']} (since {content['since']})"
-        time.sleep(_TICK_SECONDS / _TRIES)  # between the lock and the name of its holder
+        time.sleep(_TICK_SECONDS)  # between the lock and the name of its holder
     return "another process"
