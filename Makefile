@@ -30,7 +30,7 @@ test: $(INSTALLED)
 
 soak: $(INSTALLED)
 	scripts/install_test_tools.sh
-	NNUNET_SPINE_SOAK=1 $(BIN)/python -m pytest -s -k "killed_at or preempted or walltime or stray" tests/integration/test_killed_training.py tests/cluster tests/e2e/test_stray_files.py $(PYTEST_ARGS)
+	NNUNET_SPINE_SOAK=1 $(BIN)/python -m pytest -s -k "killed_at or a_signal or a_damaged or preempted or walltime or stray" tests/integration/test_killed_training.py tests/cluster tests/e2e/test_stray_files.py $(PYTEST_ARGS)
 
 bench: $(INSTALLED)
 	$(BIN)/python benchmarks/bench.py $(BENCH_DIR) --write $(BENCH_ARGS)

@@ -18,7 +18,7 @@ import SimpleITK as sitk
 
 from nnunet_spine.cli.main import main
 
-ROUNDS, TOGETHER = 10, 5
+ROUNDS, TOGETHER = 10, 3
 
 PROGRAM = """
 import importlib, json, os, sys

@@ -1,6 +1,7 @@
 """Training that is killed, stopped, locked out, or runs out of room: it goes on, and ends as if nothing had been.
 
-NNUNET_SPINE_SOAK=1 kills 30 times instead of 6, 10 of them while a checkpoint is written (`make soak`).
+NNUNET_SPINE_SOAK=1 kills 30 times instead of 6, 10 of them while a checkpoint is written, and tries more signals and
+kinds of damage (`make soak`).
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def test_killed_at_random_instants_it_ends_as_if_undisturbed(tiny, undisturbed: 
     assert not [path.name for path in folder.iterdir() if "partial" in path.name or path.name == "fold.lock"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1] if SOAK else [signal.SIGTERM])
 def test_a_signal_ends_it_at_once_and_it_goes_on(tiny, undisturbed: Path, tmp_path: Path, number: int) -> None:
     folder = fold_folder(tmp_path)
     with started(train_arguments(EPOCHS), environment(tiny, tmp_path)) as process:
@@ -158,7 +159,7 @@ def flip_bits(path: Path) -> None:
     path.write_bytes(content)
 
 
-@pytest.mark.parametrize("damage", [truncate, flip_bits])
+@pytest.mark.parametrize("damage", [truncate, flip_bits] if SOAK else [flip_bits])
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(
     tiny, undisturbed: Path, halfway: Path, tmp_path: Path, damage
 ) -> None:
