@@ -97,6 +97,7 @@ class _Folders:
     def __init__(self) -> None:
         self._exports: dict[tuple[Path, bool], Export] = {}
         self._problems: dict[tuple[Path, bool], list[Problem]] = {}
+        self._parts: dict[tuple[Path, bool], list[Series]] = {}
 
     @property
     def problems(self) -> list[Problem]:
@@ -109,7 +110,10 @@ class _Folders:
 
     def parts(self, image: Path, where: str) -> list[Series]:
         """Volumes of a folder and those below it, or of the folder of a file; `where` is the row that asks."""
-        return [part for series in self._mr(image, where) for part in parts_of(series)]
+        key = _folder_of(image)
+        if key not in self._parts:
+            self._parts[key] = [part for series in self._mr(image, where) for part in parts_of(series)]
+        return self._parts[key]
 
     def whole(self, image: Path, part: Series) -> Series:
         """The series that one of these volumes belongs to."""
