@@ -121,8 +121,7 @@ def of_plans(plans: Mapping[str, Any], configuration: Mapping[str, Any], images:
 
 def axes_of(geometry: Geometry) -> str:
     """The orientation that a grid is nearest to."""
-    axes: str = sitk.DICOMOrientImageFilter.GetOrientationFromDirectionCosines(geometry.direction)
-    return axes
+    return _nearest(np.reshape(geometry.direction, (3, 3)))
 
 
 def angle_degrees(geometry: Geometry) -> float:
