@@ -87,7 +87,7 @@ def write_manifest(folder: Path, manifest: Mapping[str, Any]) -> None:
 
 
 def predicted_by(folder: Path) -> tuple[int | str, ...]:
-    """Folds of the model that made the predictions in a folder, as their manifest says; none if there is none."""
+    """Folds of the model that made the predictions in a folder, as their manifest says; empty without a manifest."""
     path = folder / MANIFEST_FILE
     content = read_json(path) if is_regular_file(path) else None
     parameters = content.get("parameters") if isinstance(content, dict) and content.get("step") == "predict" else None

@@ -393,7 +393,7 @@ def _witness(chosen: Sequence[Structure], parts: Parts) -> str:
 
 
 def unnamed_notes(found: Mapping[int, int], parts: str, unit: str) -> tuple[str, ...]:
-    """A note on parts of a reference that nothing names; none if there are none.
+    """A note on parts of a reference that nothing names; no note if all have names.
 
     Parameters
     ----------

@@ -132,7 +132,7 @@ def angle_degrees(geometry: Geometry) -> float:
 
 
 def turned(volume: Volume, axes: str | None) -> Volume:
-    """The volume in an orientation; itself if it is stored so, or if there is none to turn it to."""
+    """The volume in an orientation; itself if it is stored so, or if no orientation is given."""
     return volume if axes in (None, axes_of(volume.geometry)) else reorient(volume, str(axes))
 
 

@@ -1,7 +1,7 @@
 """Prediction of whole cases on a CPU: the bits of nnU-Net's predictor, without what larger images would need.
 
 Preprocessing fits every case of our plans into the grid, so nnU-Net's sliding window has one place, and each fold's
-network runs once. nnU-Net gets there by a thread that cuts the one tile, loads the weights of each fold anew for each
+network runs once. nnU-Net gets there by a thread that cuts the one tile, loads the weights of each fold again for each
 case, and finds the trainer by importing all that it has.
 """
 

@@ -111,7 +111,7 @@ def _was_judged(results: Mapping[str, CaseResult], key: str) -> bool:
 
 
 def _mask_on(image: Volume, path: Path | None) -> Mask | str | None:
-    """Mask on the grid of `image`, or why it cannot be drawn on it; None if there is none."""
+    """Mask on the grid of `image`, or why it cannot be drawn on it; None without a mask."""
     if path is None:
         return None
     try:
